@@ -226,7 +226,7 @@ class Study:
             overall=judgement.overall.model_copy(update={"removable_at": self._removable_at(tested)}),
             arrays=self._arrays(tested),
             reasons=self._reasons(tested, judgement),
-            specificity=specificity(crosses, self.request.level, self.context.streams.generator("specificity", name)),
+            specificity=specificity(crosses, self.request.level, self.context.streams.generator("specificity")),
         )
 
     def _reasons(self, tested: Tested, judgement: Judgement) -> dict[int | None, str]:

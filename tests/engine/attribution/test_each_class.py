@@ -147,6 +147,19 @@ def test_each_equals_one_job_for_each_class_with_every_baseline_and_score(baseli
             np.testing.assert_allclose(mine, array, rtol=1e-6, atol=1e-6 * np.abs(array).max(initial=0), err_msg=name)
 
 
+@pytest.mark.check
+def test_specificity_when_clusters_need_drawn_permutations_then_each_draws_those_of_one_class(tmp_path: Path) -> None:
+    members = {str(number): [number, number + 1] for number in range(20)}
+    request: dict[str, Any] = {"clusters": {"by": "members", "members": members}, "fidelity": None}
+    request["ablation"] = {"random": 1, "orders": ["most"], "check_fill": None, "split": "none"}
+
+    each, single = (job("convolutional", "features.1", tmp_path, target, ["activation"], **request)[0] for target in ("each", 1))
+
+    (ranking,) = (ranking for ranking in each["rankings"] if ranking["id"] == "activation@1")
+    assert ranking["specificity"] == single["rankings"][0]["specificity"]
+    assert len(ranking["specificity"]["selectivity"]) > 7
+
+
 def test_forward_passes_of_all_classes_are_those_of_one(tmp_path: Path) -> None:
     methods = [
         "activation",
