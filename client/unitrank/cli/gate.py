@@ -53,17 +53,19 @@ def checks(result: Result, bounds: Bounds, ranking: str | None = None) -> list[C
         bounds: the bounds to check; at least one.
         ranking: id of the ranking; None: the first of the leaderboard.
 
-    Raises NotPossible for an unknown ranking, or without a bound.
+    Raises NotPossible for an unknown ranking, without a bound, and for a bound on the verdict where
+    it is undecided.
     """
     leaders = {leader.ranking: leader for leader in result.leaderboard}
     name = ranking or next(iter(leaders))
     if name not in leaders:
         raise NotPossible(f"ranking {name!r} not found; use one of {', '.join(leaders)}", code="ranking_not_found")
     (entry,) = (candidate for candidate in result.rankings if candidate.id == name)
-    if bounds.max_p is not None and entry.overall and entry.overall.verdict == "undecided":
+    needs_verdict = bounds.max_p is not None or bounds.min_better_than_random is not None
+    if needs_verdict and entry.overall and entry.overall.verdict == "undecided":
         reasons = [warning.detail for warning in result.warnings if warning.code == "undecided" and warning.ranking == name]
         reason = reasons[0] if reasons else "the verdict is undecided"
-        raise NotPossible(f"the p-value of {name!r} cannot be judged: {reason}", code="undecided")
+        raise NotPossible(f"the test of {name!r} cannot be judged: {reason}", code="undecided")
     conditions = [*_numbers(leaders[name], entry, bounds), *_warnings(result, name, bounds)]
     if not conditions:
         raise NotPossible("no condition was given; give at least one, such as --min-better-than-random 0.9", code="invalid_request")

@@ -21,6 +21,21 @@ def test_gate_when_bounds_are_set_then_the_results_values_meet_them_or_not(resul
         checks(result.summary, Bounds())
 
 
+@pytest.mark.parametrize("bounds", [Bounds(max_p=0.05), Bounds(min_better_than_random=0.5)])
+def test_gate_when_the_verdict_is_undecided_then_a_bound_on_it_is_refused(result: unitrank.JobResult, bounds: Bounds) -> None:
+    rankings = [
+        each.model_copy(update={"overall": each.overall and each.overall.model_copy(update={"verdict": "undecided"})})
+        for each in result.summary.rankings
+    ]
+    undecided = result.summary.model_copy(update={"rankings": rankings})
+
+    with pytest.raises(unitrank.NotPossible, match="cannot be judged") as refusal:
+        checks(undecided, bounds)
+
+    assert refusal.value.code == "undecided"
+    assert len(checks(undecided, Bounds(min_area=0.0))) == 1
+
+
 def test_gate_when_a_warning_is_forbidden_then_the_ranking_must_not_have_it(result: unitrank.JobResult) -> None:
     code = result.warnings[0].code
 
