@@ -3,6 +3,7 @@
 from typing import Any
 
 from unitrank_schemas.jobs.ablation import Ablation, Fidelity
+from unitrank_schemas.jobs.study_plan import MOST_CHECKED
 from unitrank_schemas.results import Leader, Ranking, Result, Warn
 
 CHOSEN = {
@@ -32,9 +33,11 @@ def verdict_in_words(result: Result) -> list[str]:
     leaders = [leader for leader in result.leaderboard if leader not in noise] or result.leaderboard
     first = next((leader for leader in leaders if _can_lead(rankings[leader.ranking])), leaders[0])
     better = [leader for leader in leaders if leader.verdict == "better_than_random"]
-    sentences = [_lead(result, first, rankings[first.ranking]), *_strength(result, rankings[first.ranking]), *doubts(result)]
-    if others := [leader.ranking for leader in better if leader is not first]:
-        sentences.append(f"Also better than random: {', '.join(others)}.")
+    others = [leader.ranking for leader in better if leader is not first]
+    lead = _lead(result, first, rankings[first.ranking], others)
+    sentences = [lead, *_strength(result, rankings[first.ranking]), *doubts(result)]
+    if others:
+        sentences.append(f"{'Also better' if first in better else 'Better'} than random: {', '.join(others)}.")
     if tied := [name for name in first.ties_with if first in better and any(leader.ranking == name for leader in better)]:
         sentences.append(f"The test cannot tell {first.ranking} from {', '.join(tied)}: their areas differ by no more than noise.")
     not_shown = [leader.ranking for leader in leaders if leader.verdict == "no_better_than_random" and leader is not first]
@@ -90,13 +93,18 @@ def _checks(result: Result, ranking: Ranking) -> list[str]:
     studies = [cluster.ablation for cluster in ranking.clusters.values() if cluster.ablation]
     options = _ablation(result)
     checks = {
-        "another replacement value": options.check_fill not in (None, options.fill),
+        "another replacement value": options.check_fill not in (None, options.fill) and _decides(options),
         "the order by activity": any(study.activity_area is not None for study in studies),
         "the orders of the other clusters": bool(ranking.specificity and ranking.specificity.selectivity),
         "a network with shuffled weights": ranking.weights_matter is not None,
         "keeping only the first units": any(study.keep and study.keep.p_value is not None for study in studies),
     }
     return [check for check, was_made in checks.items() if was_made]
+
+
+def _decides(options: Ablation) -> bool:
+    """Whether the test with `check_fill`, which has fewer random orders, can be significant."""
+    return (1 - options.level) * (min(options.random, MOST_CHECKED) + 1) > 1 - 1e-9
 
 
 def _joined(names: list[str]) -> str:
@@ -209,8 +217,12 @@ def _chance(leader: Leader, result: Result) -> str:
     )
 
 
-def _lead(result: Result, first: Leader, ranking: Ranking) -> str:
-    """The first sentence of the verdict. `first`: the leaderboard's best line."""
+def _lead(result: Result, first: Leader, ranking: Ranking, others: list[str]) -> str:
+    """The first sentence of the verdict.
+
+    `first`: the leaderboard's best line that may lead.
+    `others`: the other rankings that are better than random.
+    """
     overall = ranking.overall
     p = _p(overall.deciding_p) if overall else ""
     units = "channels" if result.layer.units == "channel" else "units"
@@ -221,6 +233,12 @@ def _lead(result: Result, first: Leader, ranking: Ranking) -> str:
             return (
                 f"On the examples that made the ranking, {top_units} matter{p}; this proves nothing. Replacing them in this order "
                 f"lowers the score faster than random orders do, {clusters}."
+            )
+        if any(warning.code == "in_sample_unknown" and warning.ranking == ranking.id for warning in result.warnings):
+            return (
+                f"Perhaps: {top_units} matter more than {units} drawn at random{p}, but the job does not say which examples made "
+                "the scores. If the test examples made them, this proves nothing. Replacing the units in this order lowers the "
+                f"score faster, {clusters}."
             )
         return (
             f"Yes: {top_units} matter more than {units} drawn at random{p}. Replacing them in this order lowers the score faster, "
@@ -236,6 +254,11 @@ def _lead(result: Result, first: Leader, ranking: Ranking) -> str:
             "the test has too few random orders, examples or units; submit the job again with more of them",
         )
         return f"Undecided: {sentence(reason.removeprefix('the verdict is undecided: '))}"
+    if others:
+        return (
+            f"Not shown for {first.ranking}: replacing the {units} of layer {result.layer.name} that it ranks highest does not lower "
+            f"the score more than replacing {units} drawn at random{p}. Do not rely on this ranking."
+        )
     return (
         f"Not shown: no ranking finds {units} of layer {result.layer.name} whose replacement lowers the score more than "
         f"replacing {units} drawn at random{p}. Do not rely on these rankings."

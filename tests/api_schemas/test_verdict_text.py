@@ -59,6 +59,43 @@ def test_words_when_the_test_was_in_sample_then_claim_nothing(result: Result) ->
     assert "tested on the examples that made them" in doubt
 
 
+def test_words_when_given_scores_may_come_from_the_test_examples_then_claim_nothing(result: Result) -> None:
+    unknown = Warn(code="in_sample_unknown", detail="…", ranking="conductance")
+
+    lead = warned(result, unknown)[0]
+
+    assert lead.startswith("Perhaps: the units of layer conv1 that conductance ranks highest matter more than units drawn at random")
+    assert "If the test examples made them, this proves nothing." in lead
+    assert "did not see" not in lead
+    assert warned(result, unknown.model_copy(update={"ranking": "gradient.mean_abs"}))[0].startswith("Yes: ")
+
+
+def test_words_when_only_given_importances_are_better_then_deny_the_computed_ranking_alone(result: Result) -> None:
+    mine = result.rankings[1].model_copy(update={"method": {"name": "given", "importance": None, "field": None}})
+    mixed = result.model_copy(update={"rankings": [result.rankings[0], mine]})
+
+    words = in_words(mixed, "no_better_than_random", "better_than_random")
+
+    assert words.startswith("Not shown for conductance: replacing the units of layer conv1 that it ranks highest")
+    assert "Better than random: gradient.mean_abs." in words
+    assert "no ranking" not in words
+    assert "Also" not in words
+
+
+@pytest.mark.parametrize(("level", "counts"), [(0.95, True), (0.97, True), (0.99, False)])
+def test_words_when_the_check_with_another_fill_has_too_few_orders_then_it_does_not_agree(
+    result: Result, level: float, counts: bool
+) -> None:
+    overall = Overall(p_value=0.01, p_worse=1.0, p_family=0.01, p_family_worse=1.0, verdict="better_than_random", robust=True)
+    rankings = [result.rankings[0].model_copy(update={"overall": overall}), result.rankings[1]]
+    provenance = result.provenance.model_copy(update={"options": {"ablation": {"level": level, "random": 999}}})
+
+    words = " ".join(verdict_in_words(result.model_copy(update={"rankings": rankings, "provenance": provenance})))
+
+    assert "Robust: " in words
+    assert ("another replacement value" in words) == counts
+
+
 def test_words_when_the_verdict_is_in_doubt_then_say_so_right_after_the_lead(result: Result) -> None:
     fill = [Warn(code="verdict_depends_on_fill", detail="…", cluster=cluster, ranking="conductance") for cluster in (None, "a")]
     words = warned(result, *fill, Warn(code="last_hidden_layer", detail="…"))
