@@ -223,46 +223,55 @@ def _lead(result: Result, first: Leader, ranking: Ranking, others: list[str]) ->
     `first`: the leaderboard's best line that may lead.
     `others`: the other rankings that are better than random.
     """
-    overall = ranking.overall
-    p = _p(overall.deciding_p) if overall else ""
-    units = "channels" if result.layer.units == "channel" else "units"
     if first.verdict == "better_than_random":
-        top_units = f"the {units} of layer {result.layer.name} that {first.ranking} ranks highest"
-        clusters = _of_clusters(first.better_than_random, first.of)
-        if any(warning.code == "in_sample" for warning in result.warnings):
-            return (
-                f"On the examples that made the ranking, {top_units} matter{p}; this proves nothing. Replacing them in this order "
-                f"lowers the score faster than random orders do, {clusters}."
-            )
-        if any(warning.code == "in_sample_unknown" and warning.ranking == ranking.id for warning in result.warnings):
-            return (
-                f"Perhaps: {top_units} matter more than {units} drawn at random{p}, but the job does not say which examples made "
-                "the scores. If the test examples made them, this proves nothing. Replacing the units in this order lowers the "
-                f"score faster, {clusters}."
-            )
-        return (
-            f"Yes: {top_units} matter more than {units} drawn at random{p}. Replacing them in this order lowers the score faster, "
-            f"on examples that the ranking did not see, {clusters}."
-        )
+        return _better(result, first, ranking)
     if first.verdict == "undecided":
-        reason = next(
-            (
-                warning.detail
-                for warning in result.warnings
-                if warning.code == "undecided" and warning.ranking in (None, ranking.id)
-            ),
-            "the test has too few random orders, examples or units; submit the job again with more of them",
-        )
-        return f"Undecided: {sentence(reason.removeprefix('the verdict is undecided: '))}"
+        return _undecided(result, ranking.id)
+    p, units = _p(ranking.overall.deciding_p if ranking.overall else None), _units(result)
     if others:
         return (
-            f"Not shown for {first.ranking}: replacing the {units} of layer {result.layer.name} that it ranks highest does not lower "
-            f"the score more than replacing {units} drawn at random{p}. Do not rely on this ranking."
+            f"Not shown for {first.ranking}: replacing the {units} of layer {result.layer.name} that it ranks highest lowers the "
+            f"score no more than replacing {units} drawn at random{p}. Do not rely on this ranking."
         )
     return (
         f"Not shown: no ranking finds {units} of layer {result.layer.name} whose replacement lowers the score more than "
         f"replacing {units} drawn at random{p}. Do not rely on these rankings."
     )
+
+
+def _better(result: Result, first: Leader, ranking: Ranking) -> str:
+    """The first sentence where the best ranking is better than random."""
+    p, units = _p(ranking.overall.deciding_p if ranking.overall else None), _units(result)
+    top_units = f"the {units} of layer {result.layer.name} that {first.ranking} ranks highest"
+    clusters = _of_clusters(first.better_than_random, first.of)
+    if any(warning.code == "in_sample" for warning in result.warnings):
+        return (
+            f"On the examples that made the ranking, {top_units} matter{p}; this proves nothing. Replacing them in this order "
+            f"lowers the score faster than random orders do, {clusters}."
+        )
+    if any(warning.code == "in_sample_unknown" and warning.ranking == ranking.id for warning in result.warnings):
+        return (
+            f"Perhaps: {top_units} matter more than {units} drawn at random{p}, but the job does not say which examples made the "
+            f"scores. If the test examples made them, this proves nothing. Replacing the {units} in this order lowers the score "
+            f"faster, {clusters}."
+        )
+    return (
+        f"Yes: {top_units} matter more than {units} drawn at random{p}. Replacing them in this order lowers the score faster, "
+        f"on examples that the ranking did not see, {clusters}."
+    )
+
+
+def _undecided(result: Result, ranking: str) -> str:
+    """The first sentence where the test cannot decide."""
+    reason = next(
+        (warning.detail for warning in result.warnings if warning.code == "undecided" and warning.ranking in (None, ranking)),
+        "the test has too few random orders, examples or units; submit the job again with more of them",
+    )
+    return f"Undecided: {sentence(reason.removeprefix('the verdict is undecided: '))}"
+
+
+def _units(result: Result) -> str:
+    return "channels" if result.layer.units == "channel" else "units"
 
 
 def prediction_error(result: Result) -> str | None:

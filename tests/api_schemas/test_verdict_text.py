@@ -64,7 +64,9 @@ def test_words_when_given_scores_may_come_from_the_test_examples_then_claim_noth
 
     lead = warned(result, unknown)[0]
 
-    assert lead.startswith("Perhaps: the units of layer conv1 that conductance ranks highest matter more than units drawn at random")
+    assert lead.startswith(
+        "Perhaps: the units of layer conv1 that conductance ranks highest matter more than units drawn at random"
+    )
     assert "If the test examples made them, this proves nothing." in lead
     assert "did not see" not in lead
     assert warned(result, unknown.model_copy(update={"ranking": "gradient.mean_abs"}))[0].startswith("Yes: ")

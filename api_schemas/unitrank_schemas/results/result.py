@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from unitrank_schemas.base import Schema
 from unitrank_schemas.results.comparisons import Agreement, Comparison, GivenRelation
@@ -24,6 +24,12 @@ class Leader(Schema):
     ties_with: list[str] = Field([], description="Rankings from which the comparison cannot tell this one apart.")
     mean_area: float | None = Field(None, description="Mean of the areas over the clusters where it is not null.")
     mae: float | None = Field(None, description="From `fidelity`.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _area_of_older_versions(cls, values: Any) -> Any:
+        """Results of older versions have no pooled area: their mean area takes its place."""
+        return {"area": values.get("mean_area"), **values} if isinstance(values, dict) else values
 
 
 class Warn(Schema):

@@ -4,6 +4,7 @@ import pytest
 
 import unitrank
 from unitrank.cli.gate import Bounds, checks
+from unitrank_schemas.results import Result
 
 
 def test_gate_when_bounds_are_set_then_the_results_values_meet_them_or_not(result: unitrank.JobResult) -> None:
@@ -34,6 +35,18 @@ def test_gate_when_the_verdict_is_undecided_then_a_bound_on_it_is_refused(result
 
     assert refusal.value.code == "undecided"
     assert len(checks(undecided, Bounds(min_area=0.0))) == 1
+
+
+def test_gate_when_a_result_is_of_an_older_version_then_its_mean_area_counts(result: unitrank.JobResult) -> None:
+    summary = result.summary.model_dump(mode="json")
+    means = [leader["mean_area"] for leader in summary["leaderboard"]]
+    for leader in summary["leaderboard"]:
+        del leader["area"], leader["ties_with"], leader["robust"], leader["target_class"]
+
+    older = Result.model_validate(summary)
+
+    assert [leader.area for leader in older.leaderboard] == means
+    assert checks(older, Bounds(min_area=means[0]))[0].met
 
 
 def test_gate_when_a_warning_is_forbidden_then_the_ranking_must_not_have_it(result: unitrank.JobResult) -> None:
