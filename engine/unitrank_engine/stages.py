@@ -24,7 +24,7 @@ from unitrank_engine.reuse.parts import JobParts, PartStore
 from unitrank_engine.reuse.sanity import Sanity
 from unitrank_engine.reuse.study import CachedStudy
 from unitrank_engine.reuse.target_pass import CachedTargetPass
-from unitrank_schemas.methods import Given, MethodBase
+from unitrank_schemas.methods import MethodBase
 from unitrank_schemas.results import FidelityResult
 from unitrank_tables import Table
 from unitrank_tables.top_units import highest
@@ -115,7 +115,7 @@ class TargetStages:
     @property
     def _computed(self) -> list[MethodBase]:
         """The methods whose scores come from the model."""
-        return [entry for entry in self.scores.entries if not isinstance(entry, Given)]
+        return [entry for entry in self.scores.entries if entry.name != "given"]
 
     def _importance(self, attribution: Attribution) -> dict[str, list[np.ndarray]]:
         return {str(entry.id): _importance(self.context, attribution, entry) for entry in self.entries}
