@@ -22,6 +22,7 @@ from unitrank_engine.pipeline import prepare
 from unitrank_engine.reuse.main_pass import CachedMainPass
 from unitrank_engine.reuse.parts import JobParts, NoPartStore
 from unitrank_engine.reuse.study import CachedStudy
+from unitrank_engine.reuse.target_pass import CachedTargetPass
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import with_ids
 from unitrank_tables import open_table
@@ -106,9 +107,10 @@ class Job:
     def scores(self) -> list[np.ndarray]:
         """Return the scores of METHOD in each cluster, from the examples that rank."""
         entry = self.context.request.methods[0]
-        main_pass = CachedMainPass(self._parts, self._fills, [entry])
+        main_pass = CachedMainPass([CachedTargetPass(self._parts, self._fills, [entry])])
         main_pass.plan()
-        sums = main_pass.run().by_key[score_key(entry)].sums
+        (attribution,) = main_pass.run([None])
+        sums = attribution.by_key[score_key(entry)].sums
         return [
             sums.of_cluster(index, None if halves.in_sample else 0).importance(entry.statistic)
             for index, halves in enumerate(self.context.halves)
@@ -116,7 +118,9 @@ class Job:
 
     def study(self, scores: Scores) -> StudyOutcome:
         """Return the outcome of the study of these rankings."""
-        return CachedStudy(self._parts, self._fills, self._request).run(scores)
+        study = CachedStudy(self._parts, self._fills, self._request)
+        measured = study.measure(scores)
+        return study.conclude(measured, study.judge_all([measured]))
 
     def tested(self, scores: Scores) -> list[TestedCluster]:
         """Return the curves of each cluster."""
