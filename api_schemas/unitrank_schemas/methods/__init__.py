@@ -11,6 +11,7 @@ from unitrank_schemas.methods.gradient import Gradient, GradientXActivation, Gra
 from unitrank_schemas.methods.path import MOST_POINT_BYTES, Conductance, IntegratedGradients, InternalInfluence, PathMethod
 from unitrank_schemas.methods.random import Random
 from unitrank_schemas.methods.table import METHODS, Method, with_ids
+from unitrank_schemas.methods.taylor import Taylor
 
 __all__ = [
     "CLASS_MARK",
@@ -38,6 +39,7 @@ __all__ = [
     "RankingId",
     "SmoothedMethod",
     "Statistic",
+    "Taylor",
     "card",
     "entry_id",
     "with_ids",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BeforeValidator, Field
 
-from unitrank_schemas.methods import activation, deeplift, exact_ablation, given, grad_cam, gradient, path, random
+from unitrank_schemas.methods import activation, deeplift, exact_ablation, given, grad_cam, gradient, path, random, taylor
 from unitrank_schemas.methods.base import MethodBase
 
 AnyMethod = (
@@ -16,6 +16,7 @@ AnyMethod = (
     | path.Family
     | deeplift.Family
     | exact_ablation.Family
+    | taylor.Family
     | grad_cam.Family
     | random.Family
     | given.Family

@@ -14,6 +14,7 @@ from unitrank_engine.job.fills import Fills, expanded
 from unitrank_engine.job.targets import Fixed
 from unitrank_engine.methods.position import Position
 from unitrank_engine.program.split import Live
+from unitrank_schemas.base import Fill
 
 Count = Callable[..., None]
 """Called after every pass as `count(rows, backward=..., targets=...)`.
@@ -161,6 +162,10 @@ class Batch:
         if self.ends.live_baseline.rows == rows:
             return self.ends.live_baseline
         return split.head(expanded(self.ends.baseline, rows))[1]
+
+    def fill(self, fill: Fill) -> Float[Tensor, "one_or_rows *place"]:
+        """Return the values that replace units of the examples."""
+        return self.ends.start.h if fill == "baseline" else self.fills.of(fill, self.rows, self.cluster, self.ends.x)
 
 
 def gradient_of(f: Float[Tensor, " rows"], h: Tensor, *, keep_graph: bool = False) -> Tensor:

@@ -24,6 +24,7 @@ METHODS: list[Any] = [
     {"name": "gradient", "id": "plain", "statistic": "rms"},
     "gradient_x_activation",
     "gradient_x_delta",
+    {"name": "taylor", "fill": "mean"},
     {"name": "conductance", "steps": 5},
     {"name": "conductance", "id": "left", "steps": 5, "rule": "left", "spacing": "uniform"},
     {"name": "conductance", "id": "adaptive", "steps": 6, "spacing": "adaptive"},

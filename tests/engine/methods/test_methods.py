@@ -32,7 +32,7 @@ def test_scores_of_each_example_equal_the_plain_formulas(name: str, layer: str, 
     # takes.
     x0 = x.flip(0) / 3 + 0.3
 
-    _, arrays = _job(name, tmp_path, x, layer, [*ENDS, *PATHS], at=at, x0=x0, baseline=BASELINE)
+    _, arrays = _job(name, tmp_path, x, layer, [*ENDS, "taylor", *PATHS], at=at, x0=x0, baseline=BASELINE)
 
     expected = [_plain(name, layer, at, row.double()[None], start.double()[None]) for row, start in zip(x, x0, strict=True)]
     for method in expected[0]:
@@ -53,7 +53,7 @@ def test_scores_of_each_example_equal_the_plain_formulas(name: str, layer: str, 
 )
 def test_scores_do_not_depend_on_batch_mates(name: str, layer: str, tmp_path: Path, limit_rows: Any) -> None:
     x = net_of(name).examples(7)
-    methods = [*ENDS, "conductance", "internal_influence", "random"]
+    methods = [*ENDS, "taylor", "conductance", "internal_influence", "random"]
     _, together = _job(name, tmp_path, x, layer, methods)
 
     limit_rows(1)
@@ -158,6 +158,7 @@ def _plain(name: str, layer: str, at: str, x: Tensor, baseline: Tensor) -> dict[
         "gradient": gradient,
         "gradient_x_activation": h * gradient,
         "gradient_x_delta": (h - h0) * gradient,
+        "taylor": ((h - h0) * gradient) ** 2,
     }
     for spacing in ("uniform", "cubic"):
         alphas = oracle.nodes(4, spacing)

@@ -168,12 +168,13 @@ def test_saturated_when_more_than_half_of_the_gradients_are_zero_then_there_is_a
         nn.init.ones_(net[index].bias)
     x = np.full((4, 3), -1.0, dtype=np.float32)
     x[:flat] = 5.0
-    methods = ["gradient", "activation", "gradient_x_activation", "gradient_x_delta", "random", {"name": "conductance", "steps": 4}]
+    first_order = ["gradient", "gradient_x_activation", "gradient_x_delta", "taylor"]
+    methods = [*first_order, "activation", "random", {"name": "conductance", "steps": 4}]
     summary, _ = rank(
         program_of(net, torch.ones(2, 3)), tmp_path, {"x": x}, "0", methods, ablation=None, fidelity=None, target={"class": 0}
     )
 
-    concerned = [("all", name) for name in ("gradient", "gradient_x_activation", "gradient_x_delta")]
+    concerned = [("all", name) for name in first_order]
     assert warned(summary, "saturated") == (concerned if expected else [])
 
 

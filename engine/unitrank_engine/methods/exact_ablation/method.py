@@ -37,7 +37,7 @@ class ExactAblationMethod(ScoringMethod):
         group = cast(Sequence[ExactAblationMethod], methods)
         batch, ends, plan = group[0].batch, group[0].batch.ends, cast(Plan, group[0].prepared)
         context, count = batch.context, partial(batch.count, targets=len(group))
-        fill = group[0]._fill()
+        fill = batch.fill(cast(ExactAblation, group[0].entry).fill)
         drops = [torch.empty(len(batch.rows), context.units.count, dtype=ends.f.dtype, device=context.device) for _ in group]
         for first, output in outputs(context, plan, ends.x, (ends.input.h, ends.live), fill, count):
             for method, its_drops in zip(group, drops, strict=True):
@@ -52,10 +52,6 @@ class ExactAblationMethod(ScoringMethod):
         context, ends = self.batch.context, self.batch.ends
         f = context.score(output.flatten(0, 1), ends.fixed.repeat(len(output))).reshape(len(output), -1)
         return ends.f - f
-
-    def _fill(self) -> Float[Tensor, "one_or_rows *place"]:
-        batch, kind = self.batch, cast(ExactAblation, self.entry).fill
-        return batch.ends.start.h if kind == "baseline" else batch.fills.of(kind, batch.rows, batch.cluster, batch.ends.x)
 
 
 FAMILY: dict[str, type[ScoringMethod]] = {"exact_ablation": ExactAblationMethod}
