@@ -32,7 +32,9 @@ def with_doubts(
 def _doubts(ranking: schema.Ranking, activity_area: float | None, warnings: Sequence[schema.Warn], request: Ablation) -> list[str]:
     tested = {name: each.ablation for name, each in ranking.clusters.items() if each.ablation and each.ablation.p_value is not None}
     codes = set()
-    for code in ABOUT_RANKINGS | ABOUT_EXAMPLES:
+    # Importances that came with the job were not made from the examples that this job ranks on.
+    examples = ABOUT_EXAMPLES - ({"in_sample"} if _is_brought(ranking) else set())
+    for code in ABOUT_RANKINGS | examples:
         about = ranking.id if code in ABOUT_RANKINGS else None
         places = {each.cluster for each in warnings if each.code == code and each.ranking == about}
         clusters = places & set(tested)
@@ -45,6 +47,10 @@ def _doubts(ranking: schema.Ranking, activity_area: float | None, warnings: Sequ
     if _half(sum(p > 1 - request.level + 1e-9 for p in kept), len(kept)):
         codes.add("not_sufficient")
     return sorted(codes)
+
+
+def _is_brought(ranking: schema.Ranking) -> bool:
+    return ranking.method["name"] == "given" and ranking.method.get("field") is None
 
 
 def _half(number: int, of: int) -> bool:
