@@ -110,7 +110,7 @@ def narrowed(outline: Outline, file: BinaryIO, selection: Selection, arrays: Arr
             if ranking.about["id"] not in rankings:
                 ranking.skip()
                 continue
-            yield b"," * (number > 0) + _opened(ranking.about, "clusters", b"{")
+            yield b"," * (number > 0) + _opened(_of_clusters(ranking.about, clusters), "clusters", b"{")
             number, position = number + 1, 0
             for name, entry in ranking.entries:
                 if name in clusters:
@@ -180,6 +180,20 @@ def _about(summary: Json, clusters: set[str], rankings: set[str]) -> Iterator[by
 def _about_rankings(entries: list[Json], rankings: set[str]) -> list[Json]:
     """The entries about one ranking or two, at least one of which is selected."""
     return [entry for entry in entries if {entry.get("ranking"), entry.get("a"), entry.get("b")} & rankings]
+
+
+def _of_clusters(about: Json, clusters: dict[str, int]) -> Json:
+    """The values of a ranking, with the rows and columns of its specificity of these clusters."""
+    specificity = about.get("specificity")
+    if not specificity:
+        return about
+    matrix = [[specificity["matrix"][row][column] for column in clusters.values()] for row in clusters.values()]
+    by_cluster = {
+        key: {name: value for name, value in values.items() if name in clusters}
+        for key, values in specificity.items()
+        if isinstance(values, dict)
+    }
+    return about | {"specificity": specificity | by_cluster | {"matrix": matrix}}
 
 
 def _within(name: str | None, names: set[str]) -> bool:

@@ -22,6 +22,14 @@ def several() -> dict[str, Any]:
         {
             "id": id,
             "clusters": {name: {"top": [unit] * (3 + row), "stability": row} for row, name in enumerate(CLUSTERS)},
+            "specificity": {
+                "matrix": [[10 * row + column for column in range(3)] for row in range(3)],
+                "selectivity": dict(zip(CLUSTERS, (0.1, 0.2, 0.3), strict=True)),
+                "p_value": dict.fromkeys(CLUSTERS),
+                "overall_p_value": None,
+            }
+            if id != "random"
+            else None,
             "seconds": 1,
         }
         for id in RANKINGS
@@ -36,12 +44,24 @@ def several() -> dict[str, Any]:
     return summary("x") | lists | {"comparisons": pairs, "agreement": pairs, "given": given}
 
 
+def specificity_of(whole: dict[str, Any] | None, clusters: list[str]) -> dict[str, Any] | None:
+    if whole is None:
+        return None
+    numbers = [CLUSTERS.index(name) for name in clusters]
+    return whole | {
+        "matrix": [[10 * row + column for column in numbers] for row in numbers],
+        "selectivity": {name: whole["selectivity"][name] for name in clusters},
+        "p_value": dict.fromkeys(clusters),
+    }
+
+
 def plainly_narrowed(whole: dict[str, Any], clusters: list[str], rankings: list[str], top: int | None) -> dict[str, Any]:
     return whole | {
         "clusters": [entry for entry in whole["clusters"] if entry["name"] in clusters],
         "rankings": [
             entry
             | {"clusters": {name: entry["clusters"][name] | {"top": entry["clusters"][name]["top"][:top]} for name in clusters}}
+            | {"specificity": specificity_of(entry["specificity"], clusters)}
             for entry in whole["rankings"]
             if entry["id"] in rankings
         ],
