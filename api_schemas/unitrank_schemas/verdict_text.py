@@ -1,17 +1,9 @@
-"""A result in words: the verdict, reasons to doubt it, its warnings, and the prediction error."""
+"""The verdict of a result in sentences."""
 
-from typing import Any
+from unitrank_schemas.result_text import ablation_of, number, sentence
+from unitrank_schemas.results import Leader, Ranking, Result
+from unitrank_schemas.verdict_strength import strength
 
-from unitrank_schemas.jobs.ablation import Ablation, Fidelity
-from unitrank_schemas.jobs.study_plan import MOST_CHECKED
-from unitrank_schemas.results import Leader, Ranking, Result, Warn
-
-CHOSEN = {
-    "delta": "those that differ most from the baseline",
-    "top": "those that the ranking itself puts first",
-    "random": "chosen at random",
-}
-"""Option `select` of `fidelity` → the replaced units in words."""
 CHANCE = {"better_than_random": "passed the test", "worse_than_random": "came out worse than random"}
 """Verdict on a ranking of noise, which is always wrong → in words."""
 
@@ -35,7 +27,7 @@ def verdict_in_words(result: Result) -> list[str]:
     better = [leader for leader in leaders if leader.verdict == "better_than_random"]
     others = [leader.ranking for leader in better if leader is not first]
     lead = _lead(result, first, rankings[first.ranking], others)
-    sentences = [lead, *_strength(result, rankings[first.ranking]), *doubts(result)]
+    sentences = [lead, *strength(result, rankings[first.ranking]), *doubts(result)]
     if others:
         sentences.append(f"{'Also better' if first in better else 'Better'} than random: {', '.join(others)}.")
     if tied := [name for name in first.ties_with if first in better and any(leader.ranking == name for leader in better)]:
@@ -58,73 +50,6 @@ def _can_lead(ranking: Ranking) -> bool:
     return method["name"] not in NO_LEADERS and not (method["name"] == "given" and method.get("field") is None)
 
 
-def _strength(result: Result, ranking: Ranking) -> list[str]:
-    """Return the sentence beside the verdict.
-
-    A better verdict is robust or fragile; another one has the area that would have been better.
-    """
-    overall = ranking.overall
-    if overall is None or overall.robust is None:
-        return []
-    if overall.verdict != "better_than_random":
-        return _to_beat(result, ranking) if overall.verdict == "no_better_than_random" else []
-    if overall.doubts:
-        reasons = [DOUBT_WORDS.get(code, code.replace("_", " ")) for code in overall.doubts]
-        return [f"Fragile: {'; '.join(reasons)}."]
-    checks = _checks(result, ranking)
-    return [f"Robust: {_joined(checks)} {'agree' if len(checks) > 1 else 'agrees'}." if checks else "No further check was made."]
-
-
-DOUBT_WORDS = {
-    "verdict_depends_on_fill": "with another replacement value the verdict changes",
-    "no_better_than_activity": "an order of the units by activity does as well",
-    "not_specific": "the orders of other clusters do as well",
-    "weights_hardly_matter": "a network with shuffled weights gives nearly as good a ranking",
-    "few_tests": "few examples test it",
-    "low_accuracy": "the model is often wrong on these examples",
-    "in_sample": "it was tested on the examples that made it",
-    "not_sufficient": "keeping only its first units keeps no more of the score than keeping random units",
-}
-"""Code of a doubt → the doubt in words."""
-
-
-def _checks(result: Result, ranking: Ranking) -> list[str]:
-    """Return the checks of the verdict that the job made."""
-    studies = [cluster.ablation for cluster in ranking.clusters.values() if cluster.ablation]
-    options = _ablation(result)
-    checks = {
-        "another replacement value": options.check_fill not in (None, options.fill) and _decides(options),
-        "the order by activity": any(study.activity_area is not None for study in studies),
-        "the orders of the other clusters": bool(ranking.specificity and ranking.specificity.selectivity),
-        "a network with shuffled weights": ranking.weights_matter is not None,
-        "keeping only the first units": any(study.keep and study.keep.p_value is not None for study in studies),
-    }
-    return [check for check, was_made in checks.items() if was_made]
-
-
-def _decides(options: Ablation) -> bool:
-    """Whether the test with `check_fill`, which has fewer random orders, can be significant."""
-    return (1 - options.level) * (min(options.random, MOST_CHECKED) + 1) > 1 - 1e-9
-
-
-def _joined(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _to_beat(result: Result, ranking: Ranking) -> list[str]:
-    """Return how large an area would have been better than random."""
-    for name, cluster in ranking.clusters.items():
-        study = cluster.ablation
-        limit = study.random.area_to_beat if study and study.random else None
-        if study and limit is not None and study.most and study.most.area is not None:
-            where = "" if len(result.clusters) == 1 else f" in cluster {name}"
-            return [
-                f"The area of {ranking.id}{where} is {number(study.most.area)}; an area above {number(limit)} would have been "
-                "better than random."
-            ]
-    return []
-
-
 def tested(result: Result) -> bool:
     """Whether the job tested its rankings by ablation."""
     return any(leader.verdict is not None for leader in result.leaderboard)
@@ -144,7 +69,7 @@ def _in_sample(result: Result) -> str:
 
 
 def _other_fill(result: Result) -> str:
-    ablation = _ablation(result)
+    ablation = ablation_of(result)
     return (
         f"Caution: with the replacement value '{ablation.check_fill}' instead of '{ablation.fill}' the verdict changes for: "
         f"{_changed_verdicts(result)}."
@@ -164,11 +89,6 @@ DOUBTS = {
     "last_hidden_layer": _last_hidden_layer,
 }
 """Code of a warning → the function that makes its sentence, in the order of the report."""
-
-
-def _ablation(result: Result) -> Ablation:
-    """The options of the job's ablation."""
-    return Ablation.model_validate(result.provenance.options.get("ablation") or {})
 
 
 def _of_clusters(count: int, total: int) -> str:
@@ -210,7 +130,7 @@ def _p(value: float | None) -> str:
 
 def _chance(leader: Leader, result: Result) -> str:
     """The sentence about a ranking of noise whose verdict is wrong."""
-    share = f"{100 * (1 - _ablation(result).level):.3g} %"
+    share = f"{100 * (1 - ablation_of(result).level):.3g} %"
     return (
         f"The control ranking {leader.ranking} (pure noise) {CHANCE[leader.verdict or '']}, so treat the other verdicts with care. "
         f"By chance this happens to {share} of all rankings of noise."
@@ -272,54 +192,3 @@ def _undecided(result: Result, ranking: str) -> str:
 
 def _units(result: Result) -> str:
     return "channels" if result.layer.units == "channel" else "units"
-
-
-def prediction_error(result: Result) -> str | None:
-    """Return the explanation of the column "Prediction error"; None if the job has no fidelity."""
-    options = result.provenance.options.get("fidelity", {})
-    errors = errors_of_no_change(result)
-    if options is None or not errors:
-        return None
-    fidelity = Fidelity.model_validate(options)
-    reference = f" Always predicting no change gives {errors[0]}." if len(set(errors)) == 1 else ""
-    return (
-        f"Prediction error: mean |sum of scores − real change of the score| when {100 * fidelity.fraction:.4g} % of the units, "
-        f"{CHOSEN[fidelity.select]}, are replaced.{reference}"
-    )
-
-
-def errors_of_no_change(result: Result) -> list[str]:
-    """Return the error of predicting no change, for each ranking with fidelity."""
-    return [number(each.fidelity.mae_of_zero) for each in result.rankings if each.fidelity]
-
-
-def number(value: float | None) -> str:
-    """Return the value with four significant digits, or a dash for None."""
-    return "–" if value is None else f"{value:.4g}"
-
-
-def group_warnings(warnings: list[Warn]) -> list[dict[str, Any]]:
-    """Group the warnings by code and ranking.
-
-    An entry has the clusters of its warnings, and the detail of the first one. `overall`: whether
-    the entry holds for all clusters together too.
-    """
-    groups: dict[tuple[str, str | None], list[Warn]] = {}
-    for warning in warnings:
-        groups.setdefault((warning.code, warning.ranking), []).append(warning)
-    return [
-        {
-            "title": code.replace("_", " ").capitalize(),
-            "code": code,
-            "ranking": ranking,
-            "clusters": [each.cluster for each in group if each.cluster is not None],
-            "overall": len(group) > 1 and any(each.cluster is None for each in group),
-            "detail": group[0].detail,
-        }
-        for (code, ranking), group in groups.items()
-    ]
-
-
-def sentence(text: str) -> str:
-    """Return the text with a capital letter and a full stop."""
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?', '…')) else '.'}"

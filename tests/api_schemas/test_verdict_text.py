@@ -6,8 +6,9 @@ import pytest
 
 from tests.plots.test_figures import result
 from tests.service.results.conftest import with_fidelity
+from unitrank_schemas.result_text import group_warnings, prediction_error
 from unitrank_schemas.results import Overall, Result, Warn
-from unitrank_schemas.verdict_text import group_warnings, prediction_error, verdict_in_words
+from unitrank_schemas.verdict_text import verdict_in_words
 
 __all__ = ["result"]
 

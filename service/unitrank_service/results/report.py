@@ -12,14 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 import unitrank_plots
 from unitrank_plots.choice import Arrays
+from unitrank_schemas.result_text import errors_of_no_change, group_warnings, prediction_error, sentence
 from unitrank_schemas.results import Result
-from unitrank_schemas.verdict_text import (
-    errors_of_no_change,
-    group_warnings,
-    prediction_error,
-    sentence,
-    verdict_in_words,
-)
+from unitrank_schemas.verdict_text import verdict_in_words
 from unitrank_service.results.table_rows import cluster_line, comparison_lines, leader_line
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.results.array_file import ArrayFile

@@ -1,7 +1,7 @@
 """The rows of a result's tables, as texts: rankings, comparisons of rankings, and clusters."""
 
+from unitrank_schemas.result_text import number
 from unitrank_schemas.results import VERDICT_LABELS, Cluster, Leader, Ranking, Result
-from unitrank_schemas.verdict_text import number
 
 MOST_UNITS = 5
 """Units in a row of the table of clusters."""

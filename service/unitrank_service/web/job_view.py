@@ -4,15 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from unitrank_schemas.result_text import errors_of_no_change, group_warnings, number, prediction_error
 from unitrank_schemas.results import Result
-from unitrank_schemas.verdict_text import (
-    errors_of_no_change,
-    group_warnings,
-    number,
-    prediction_error,
-    tested,
-    verdict_in_words,
-)
+from unitrank_schemas.verdict_text import tested, verdict_in_words
 from unitrank_service.results.report import MOST_CLUSTERS, origin
 from unitrank_service.results.table_rows import cluster_line, comparison_lines, leader_line
 from unitrank_store.contents.datasets import DatasetStore

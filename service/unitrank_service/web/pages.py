@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from unitrank_schemas.verdict_text import sentence
+from unitrank_schemas.result_text import sentence
 from unitrank_service.backend import key_of
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.authentication import COOKIE, admit
