@@ -20,6 +20,8 @@ from tests.engine.archive.forging import Entries, entries_of
 from unitrank_engine.archive import ArchiveError, clean, load
 
 ARCHIVES = EXPORTED | PICKLED | ZIPS | PROGRAMS | REGIONS
+LARGE = {"region_of_many_nodes": pytest.mark.check}
+"""Archives whose forging takes seconds."""
 
 RAW_EXPORT = """
 import sys
@@ -60,7 +62,7 @@ def cleaned(source: Path, target: Path) -> torch.export.ExportedProgram:
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("name", list(ARCHIVES))
+@pytest.mark.parametrize("name", [pytest.param(name, marks=LARGE.get(name, ())) for name in ARCHIVES])
 def test_an_archive_when_it_is_forged_then_its_code_says_how_and_nothing_is_left(
     name: str, entries: Entries, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from safetensors.numpy import load_file
 
+pytestmark = pytest.mark.check
 PAGE = (Path(__file__).parents[3] / "docs" / "first-job.md").read_text()
 
 

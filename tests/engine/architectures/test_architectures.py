@@ -28,6 +28,7 @@ METHODS: list[dict[str, Any]] = [
     *({"name": name} for name in ("activation", "gradient", "gradient_x_activation", "gradient_x_delta", "grad_cam", "random")),
     *({"name": "deeplift", "rules": rules, "id": rules} for rules in ("rescale", "reveal_cancel", "default")),
     {"name": "exact_ablation"},
+    {"name": "taylor"},
     {"name": "internal_influence", "steps": FEW, "spacing": "cubic"},
     *({"name": name, "steps": FEW, "spacing": "cubic", "id": f"{name}.few"} for name in ("conductance", "integrated_gradients")),
     *({"name": name, "steps": MANY, "spacing": "cubic", "id": f"{name}.many"} for name in ("conductance", "integrated_gradients")),

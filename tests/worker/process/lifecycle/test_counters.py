@@ -3,12 +3,16 @@
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.support.polling import wait_until
 from tests.worker.process.conftest import Bench
 from unitrank_store.observability.counters import CounterValues, read
 from unitrank_store.recovery.reaper import Reaper
 from unitrank_store.redis import keyspace
 from unitrank_store.settings import Settings
+
+pytestmark = pytest.mark.check
 
 
 def counted(bench: Bench) -> CounterValues:

@@ -21,6 +21,8 @@ from unitrank_store.recovery.reaper import Reaper
 from unitrank_store.redis import keyspace
 from unitrank_store.settings import Settings
 
+pytestmark = pytest.mark.check
+
 JUNK = [b"", b"junk", b"\xff\xfe\x00", b"a" * 100_000, b"-1", b"[]", b'{"x":1}', pickle.dumps(print)]
 
 

@@ -11,6 +11,8 @@ import pytest
 from tests.worker.process.conftest import Bench
 from unitrank_store.worker_registry import WorkerRegistry
 
+pytestmark = pytest.mark.check
+
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
 def test_child_when_it_works_then_holds_no_address_of_the_store(bench: Bench) -> None:

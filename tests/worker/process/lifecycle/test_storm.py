@@ -15,6 +15,8 @@ from unitrank_store.jobs.record import ENDED
 from unitrank_store.recovery.reaper import Reaper
 from unitrank_store.settings import Settings
 
+pytestmark = pytest.mark.check
+
 JOBS = 30
 KILLS = 6
 
