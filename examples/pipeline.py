@@ -5,8 +5,8 @@ The step needs only the client of Unitrank. Set UNITRANK_URL and UNITRANK_KEY, a
 own `--idempotency-key`: repeating the command with the same key does not start a second job.
 
 The exit code is 0 if the ranking meets all conditions; 1 if it does not, or the job failed; 2 if
-the request is wrong; 3 if the service does not answer; 124 after the timeout. `unitrank submit` and
-`unitrank gate` do the same in a shell.
+the request is wrong or the verdict is undecided; 3 if the service does not answer; 124 after the
+timeout. `unitrank submit` and `unitrank gate` do the same in a shell.
 """
 
 import argparse
@@ -44,11 +44,12 @@ def main() -> int:
                 idempotency_key=arguments.idempotency_key,
             )
             result = job.wait(arguments.timeout).summary()
+        print(f"job {job.id}, {RANKING}")
+        # An undecided verdict meets no condition: that is an error, which names the reason.
+        conditions = checks(result, BOUNDS, RANKING)
     except UnitrankError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    print(f"job {job.id}, {RANKING}")
-    conditions = checks(result, BOUNDS, RANKING)
     for check in conditions:
         print(f"{'met' if check.met else 'NOT MET':<8} {check.condition}: {check.value}")
     return 0 if all(check.met for check in conditions) else 1

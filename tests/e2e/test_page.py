@@ -174,7 +174,7 @@ def test_form_when_it_gets_a_file_of_scores_then_the_job_ranks_them(browser: Any
         page.wait_for_url("**/jobs/*")
         page.locator("h1 .state.succeeded").wait_for()
         id = page.url.rsplit("/", 1)[1]
-        page.get_by_role("region", name="Leaderboard").get_by_text("mine").wait_for()
+        page.get_by_role("region", name="Leaderboard").get_by_role("rowheader", name="mine").wait_for()
     result = httpx.get(f"{url_with_contents}/v1/jobs/{id}/result", timeout=90).json()
     (mine,) = [ranking for ranking in result["rankings"] if ranking["id"] == "mine"]
 
