@@ -32,7 +32,8 @@ def test_demo_when_run_then_shows_verdicts_saves_the_result_and_leaves_nothing_r
     assert sorted(leader.ranking for leader in result.leaderboard) == sorted(RANKINGS)
     assert arrays["importance/conductance"].shape == (10, result.layer.count)
     assert Result.model_validate_json(done.stdout) == result
-    assert _verdict(done.stderr, "conductance").startswith("better than random (p = 0.0")
+    assert "Yes: the units of layer relu1 that conductance ranks highest matter more" in done.stderr
+    assert _verdict(done.stderr, "conductance").startswith("better than random, robust (p = 0.0")
     assert str(tmp_path / "arrays.safetensors") in done.stderr
 
 
@@ -57,5 +58,5 @@ def test_demo_when_interrupted_then_leaves_nothing_behind(tmp_path: Path) -> Non
 
 
 def _verdict(output: str, ranking: str) -> str:
-    line = next(line for line in output.splitlines() if f" {ranking} " in line and "random" in line)
+    line = next(line for line in output.splitlines() if f" {ranking} " in line and " than random," in line.partition(ranking)[0])
     return line.partition(ranking)[0].strip()
