@@ -239,8 +239,9 @@ def test_numbers_when_displayed_and_downloaded_then_equal_those_over_http(browse
         page.wait_for_url("**/jobs/*")
         page.locator("h1 .state.succeeded").wait_for()
         id = page.url.rsplit("/", 1)[1]
-        rows = page.get_by_role("region", name="Leaderboard").locator("tbody tr").all()
-        page_cells = [[cell.inner_text() for cell in row.locator("th, td").all()] for row in rows]
+        page_cells, pair_cells = (cells_of(page, region) for region in ("Leaderboard", "Comparisons"))
+        page.goto(f"/jobs/{id}?tab=curves")
+        cluster_cells = cells_of(page, "Clusters")
     with httpx.Client(base_url=url_with_contents, timeout=90) as client:
         request = client.get(f"/v1/jobs/{id}").json()["request"]
         again = client.post("/v1/jobs", json=request, headers={"Cache-Control": "no-cache"}).raise_for_status().json()["id"]
@@ -266,12 +267,37 @@ def test_numbers_when_displayed_and_downloaded_then_equal_those_over_http(browse
         ]
         for line in result["leaderboard"]
     ]
+    assert pair_cells == [
+        [
+            pair["a"],
+            pair["b"],
+            *(
+                f"{pair[prefix + 'difference']:.4g} [{pair[prefix + 'low']:.4g}, {pair[prefix + 'high']:.4g}]"
+                for prefix in ("", "keep_")
+            ),
+            {"a": pair["a"], "b": pair["b"], None: "neither"}[pair["ahead"]],
+        ]
+        for pair in result["comparisons"]
+    ]
+    first = next(each for each in result["rankings"] if each["id"] == result["leaderboard"][0]["ranking"])
+    for cells, cluster in zip(cluster_cells, result["clusters"], strict=True):
+        test = first["clusters"][cluster["name"]]["ablation"]
+        values = [test["p_value"], test["p_family"], test["most"]["area"], test["random"]["area_to_beat"], test["activity_area"]]
+        values += [test["keep_area"], (first["specificity"] or {"selectivity": {}})["selectivity"].get(cluster["name"])]
+        assert cells[0] == cluster["name"]
+        assert cells[4:] == ["–" if value is None else f"{value:.4g}" for value in values]
     assert numbers(json.loads(downloads["json"])) == numbers(result)
     assert downloads["csv"] == table
     page_arrays, http_arrays = (np.load(io.BytesIO(content)) for content in (downloads["npz"], packed))
     assert sorted(page_arrays.files) == sorted(http_arrays.files)
     for name in page_arrays.files:
         np.testing.assert_array_equal(page_arrays[name], http_arrays[name])
+
+
+def cells_of(page: Any, region: str) -> list[list[str]]:
+    """The texts of a table's rows."""
+    rows = page.get_by_role("region", name=region).locator("tbody tr").all()
+    return [[cell.inner_text() for cell in row.locator("th, td").all()] for row in rows]
 
 
 def numbers(result: dict[str, Any]) -> dict[str, Any]:
