@@ -24,7 +24,7 @@ def cluster_result(
     compared = random if ranking.ordered else None
     keep = ranking.keep if tested else None
     kept = keep.measured(cluster.measure)[0] if keep else None
-    total = cluster.total if cluster.has_area else None
+    total = cluster.area_total
     return AblationResult(
         counts=list(counts),
         fractions=list(counts.values()),

@@ -20,10 +20,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from unitrank_engine.ablation.verdict import MIN_TESTED
 from unitrank_schemas.results import Comparison, Verdict
-
-MIN_TESTED = 2
-"""Test examples below which a cluster has no variance, and is left out."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +131,7 @@ def _compare(a: RankingDrops, b: RankingDrops, level: float) -> Comparison:
 
 
 def _is_usable(cluster: ClusterDrops) -> bool:
+    # One example has no variance.
     return cluster.total is not None and len(cluster.by_example) >= MIN_TESTED
 
 

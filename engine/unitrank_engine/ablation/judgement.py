@@ -146,8 +146,7 @@ def _is_tested(cluster: TestedCluster, ranking: TestedRanking) -> bool:
 
 def _drops(cluster: TestedCluster, ranking: TestedRanking) -> np.ndarray:
     """Return the drops of the ranking and of its controls, `[R + 1]`."""
-    controls = ranking.relabelled if len(ranking.relabelled.score) else cluster.random
-    return np.concatenate([cluster.drops(ranking.orders["most"]), cluster.drops(controls)])
+    return np.concatenate([cluster.drops(ranking.orders["most"]), cluster.control_drops(ranking)])
 
 
 def _sums(tested: Tested) -> np.ndarray | None:

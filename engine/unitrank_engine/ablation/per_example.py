@@ -13,11 +13,11 @@ def ranking_drops(tested: Tested, *, ranking: str, method: str, target_class: in
     """
     clusters = [
         ClusterDrops(
-            total=cluster.total if cluster.has_area else None,
+            total=cluster.area_total,
             all_replaced=cluster.changes,
             by_example=each.drops["most"],
             loss_of_keeping=each.losses,
-            controls=cluster.drops(each.relabelled if len(each.relabelled.score) else cluster.random),
+            controls=cluster.control_drops(each),
         )
         for cluster, each in tested
     ]
@@ -32,7 +32,7 @@ def cluster_crosses(tested: Tested, names: list[str]) -> list[ClusterCross]:
     return [
         ClusterCross(
             name=name,
-            total=cluster.total if cluster.has_area else None,
+            total=cluster.area_total,
             all_replaced=cluster.changes,
             by_order=each.others_drops,
         )

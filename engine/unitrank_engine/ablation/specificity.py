@@ -16,7 +16,9 @@ from itertools import permutations
 import numpy as np
 from jaxtyping import Float, Int
 
-from unitrank_engine.ablation.comparisons import MIN_TESTED, Interval, Ratio, interval
+from unitrank_engine.ablation.comparisons import Interval, Ratio, interval
+from unitrank_engine.ablation.family import standardised
+from unitrank_engine.ablation.verdict import MIN_TESTED
 from unitrank_schemas.results import Specificity
 
 ALL_PERMUTATIONS_UP_TO = 7
@@ -78,18 +80,16 @@ def overall_p_value(areas: Float[np.ndarray, "orders clusters"], generator: np.r
     clusters = len(areas)
     if clusters < MIN_CLUSTERS:
         return None
-    deviation = areas.std(0)
-    flat = deviation <= 1e-12 * np.abs(areas).max(0)
-    standardised = np.divide(areas - areas.mean(0), deviation, out=np.zeros_like(areas), where=~flat)
+    z = standardised(areas)
     # Equal orders give equal traces, which differ by rounding.
-    limit = float(np.trace(standardised)) - 1e-9
+    limit = float(np.trace(z)) - 1e-9
     if clusters <= ALL_PERMUTATIONS_UP_TO:
-        traces = _traces(standardised, np.array(list(permutations(range(clusters)))))
+        traces = _traces(z, np.array(list(permutations(range(clusters)))))
         return float((traces >= limit).mean())
     as_large = 0
     for _ in range(DRAWS // DRAWS_AT_ONCE):
         rows = generator.permuted(np.tile(np.arange(clusters), (DRAWS_AT_ONCE, 1)), axis=1)
-        as_large += int((_traces(standardised, rows) >= limit).sum())
+        as_large += int((_traces(z, rows) >= limit).sum())
     return (1 + as_large) / (DRAWS + 1)
 
 

@@ -110,6 +110,15 @@ class TestedCluster:
         return float(self.drops(curves)[0])
 
     @property
+    def area_total(self) -> float | None:
+        """S₀ − S_n where it is large enough to divide by; else None."""
+        return self.total if self.has_area else None
+
+    def control_drops(self, ranking: TestedRanking) -> np.ndarray:
+        """Return the drops of a ranking's controls: relabelled or shared random orders."""
+        return self.drops(ranking.relabelled if len(ranking.relabelled.score) else self.random)
+
+    @property
     def has_area(self) -> bool:
         """Whether the drop with all units replaced is large enough to divide by."""
         return self.area(0.0) is not None
