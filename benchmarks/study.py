@@ -22,9 +22,9 @@ from tests.engine.in_process import RESOLVED, program_of
 
 from benchmarks.support.goals import report_missed
 from unitrank.server import demo, demo_network
-from unitrank_engine.ablation.fill_test import FillTest
-from unitrank_engine.ablation.mask_runner import MaskRunner
-from unitrank_engine.ablation.orders import Orders
+from unitrank_engine.ablation.masks.fill_test import FillTest
+from unitrank_engine.ablation.masks.mask_runner import MaskRunner
+from unitrank_engine.ablation.masks.orders import Orders
 from unitrank_engine.job.baselines import find_baselines
 from unitrank_engine.job.batch_size import rows_at_once
 from unitrank_engine.job.context import JobContext

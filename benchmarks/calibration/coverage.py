@@ -15,10 +15,10 @@ from benchmarks.calibration import nets
 from benchmarks.calibration.jobs import Data, Setup, job
 from benchmarks.calibration.rates import LEVEL, Share
 from benchmarks.calibration.scores import mixture
-from unitrank_engine.ablation.comparisons import ClusterDrops, RankingDrops, comparisons
 from unitrank_engine.ablation.exact.verify import missed_at_most
-from unitrank_engine.ablation.per_example import ranking_drops
-from unitrank_engine.ablation.removable import removable_at
+from unitrank_engine.ablation.statistics.comparisons import ClusterDrops, RankingDrops, comparisons
+from unitrank_engine.ablation.statistics.per_example import ranking_drops
+from unitrank_engine.ablation.statistics.removable import removable_at
 
 POPULATION = 2000
 """Examples of each cluster from which samples are drawn."""

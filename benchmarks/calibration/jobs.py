@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.calibration import nets
-from unitrank_engine.ablation.fill_test import FillTests
-from unitrank_engine.ablation.mask_runner import STAGE
+from unitrank_engine.ablation.masks.fill_test import FillTests
+from unitrank_engine.ablation.masks.mask_runner import STAGE
+from unitrank_engine.ablation.masks.tested import TestedCluster
 from unitrank_engine.ablation.study import StudyOutcome
-from unitrank_engine.ablation.tested import TestedCluster
 from unitrank_engine.attribution.scores import score_key
 from unitrank_engine.job.baselines import find_baselines
 from unitrank_engine.job.batch_size import rows_at_once

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from unitrank_engine.ablation.judgement import ClusterJudgement
-from unitrank_engine.ablation.keep import keep_area, srg, units_for_90
-from unitrank_engine.ablation.removable import removable_at
-from unitrank_engine.ablation.tested import Curves, TestedCluster, TestedRanking
-from unitrank_engine.ablation.verdict import EPSILON, chance
+from unitrank_engine.ablation.masks.tested import Curves, TestedCluster, TestedRanking
+from unitrank_engine.ablation.statistics.judgement import ClusterJudgement
+from unitrank_engine.ablation.statistics.keep import keep_area, srg, units_for_90
+from unitrank_engine.ablation.statistics.removable import removable_at
+from unitrank_engine.ablation.statistics.verdict import EPSILON, chance
 from unitrank_schemas.jobs.ablation import Ablation
 from unitrank_schemas.results import AblationResult, Band, Control, Curve, KeepCurve, LeastCurve
 

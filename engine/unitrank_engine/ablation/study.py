@@ -8,15 +8,15 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from unitrank_engine.ablation.cluster_result import cluster_result
-from unitrank_engine.ablation.comparisons import comparisons
-from unitrank_engine.ablation.fill_test import Importance
-from unitrank_engine.ablation.judgement import Judge, Judgement, Outcome, Tested, pooled_area
-from unitrank_engine.ablation.mask_runner import STAGE
-from unitrank_engine.ablation.per_example import cluster_crosses, ranking_drops
-from unitrank_engine.ablation.removable import removable_at
-from unitrank_engine.ablation.specificity import specificity
-from unitrank_engine.ablation.tested import Curves, TestedCluster
-from unitrank_engine.ablation.verdict import undecided
+from unitrank_engine.ablation.masks.fill_test import Importance
+from unitrank_engine.ablation.masks.mask_runner import STAGE
+from unitrank_engine.ablation.masks.tested import Curves, TestedCluster
+from unitrank_engine.ablation.statistics.comparisons import comparisons
+from unitrank_engine.ablation.statistics.judgement import Judge, Judgement, Outcome, Tested, pooled_area
+from unitrank_engine.ablation.statistics.per_example import cluster_crosses, ranking_drops
+from unitrank_engine.ablation.statistics.removable import removable_at
+from unitrank_engine.ablation.statistics.specificity import specificity
+from unitrank_engine.ablation.statistics.verdict import undecided
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.context import JobContext
 from unitrank_schemas.base import Fill

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unitrank_engine.ablation.comparisons import ties_with
+from unitrank_engine.ablation.statistics.comparisons import ties_with
 from unitrank_schemas import results as schema
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from unitrank_engine.ablation.statistics.verdict import EPSILON, MIN_TESTED
 from unitrank_engine.ablation.study import RankingStudy
-from unitrank_engine.ablation.verdict import EPSILON, MIN_TESTED
 from unitrank_engine.attribution.scores import Attribution
 from unitrank_engine.job.context import JobContext
 from unitrank_schemas.results import VERDICT_LABELS, Cluster, ClusterRanking, Ranking, Warn

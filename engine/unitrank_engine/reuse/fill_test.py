@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from unitrank_engine.ablation.fill_test import FillTest, Importance
-from unitrank_engine.ablation.mask_runner import MaskSums
-from unitrank_engine.ablation.runs import ClusterRuns, Controls, RankingRuns
-from unitrank_engine.ablation.tested import TestedCluster
+from unitrank_engine.ablation.masks.fill_test import FillTest, Importance
+from unitrank_engine.ablation.masks.mask_runner import MaskSums
+from unitrank_engine.ablation.masks.runs import ClusterRuns, Controls, RankingRuns
+from unitrank_engine.ablation.masks.tested import TestedCluster
 from unitrank_engine.reuse.fingerprints import digest
 from unitrank_engine.reuse.parts import JobParts, read_part
 from unitrank_schemas.base import Fill

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from unitrank_engine.ablation.fill_test import FillTest, FillTests
+from unitrank_engine.ablation.masks.fill_test import FillTest, FillTests
 from unitrank_engine.ablation.sanity.permuted_scores import ImportanceOf, PermutedScores
 from unitrank_engine.ablation.sanity.weights_matter import ClusterDrops, weights_matter
 from unitrank_engine.attribution.scores import score_key

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from unitrank_engine.ablation.fill_test import FillTests, Importance
+from unitrank_engine.ablation.masks.fill_test import FillTests, Importance
+from unitrank_engine.ablation.masks.tested import TestedCluster
 from unitrank_engine.ablation.study import Judged, Measured, Study, StudyOutcome
-from unitrank_engine.ablation.tested import TestedCluster
 from unitrank_engine.job.fills import Fills
 from unitrank_engine.reuse.fill_test import CachedFillTest
 from unitrank_engine.reuse.parts import JobParts

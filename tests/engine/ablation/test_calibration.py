@@ -12,7 +12,7 @@ from benchmarks.calibration.rates import Share, limit, outcomes, rates, signific
 from benchmarks.calibration.regimes import NOISE, NOT_EXCHANGEABLE, POWER
 from benchmarks.calibration.scores import independent
 
-from unitrank_engine.ablation.family import over_clusters, place
+from unitrank_engine.ablation.statistics.family import over_clusters, place
 from unitrank_engine.ablation.study import StudyOutcome
 
 CHECKED = ("fitted", "rankings-5")

@@ -503,7 +503,7 @@ def test_job_when_a_ranking_fails_then_stores_no_parts_and_lists_the_reused_rank
 
 
 def test_job_when_stopped_in_the_study_then_the_next_job_reuses_its_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from unitrank_engine.ablation import mask_runner
+    from unitrank_engine.ablation.masks import mask_runner
 
     parts = Memory()
     with monkeypatch.context() as patch:

@@ -19,7 +19,7 @@ import torch
 from scipy import stats
 
 from unitrank_engine.ablation.exact.drops import ExactDrops
-from unitrank_engine.ablation.orders import Orders
+from unitrank_engine.ablation.masks.orders import Orders
 from unitrank_engine.attribution.statistics import spearman
 from unitrank_engine.job.fills import Fills
 from unitrank_schemas.base import Fill

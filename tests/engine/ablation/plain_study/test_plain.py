@@ -27,7 +27,7 @@ from tests.engine.ablation.plain_study.definitions import (
     step_down,
 )
 from tests.engine.in_process import program_of, rank
-from unitrank_engine.ablation.nested import Nested
+from unitrank_engine.ablation.masks.nested import Nested
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.program import Program
 
@@ -147,7 +147,7 @@ def test_study_when_a_plain_study_runs_every_pass_then_all_numbers_agree(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     net, program, x = nets[units]
-    monkeypatch.setattr("unitrank_engine.ablation.nested.MIN_ELEMENTS", 0 if nested else 10**9)
+    monkeypatch.setattr("unitrank_engine.ablation.masks.nested.MIN_ELEMENTS", 0 if nested else 10**9)
     request: dict[str, Any] = {
         "layer": "act",
         "units": units,

@@ -7,11 +7,11 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 
-from unitrank_engine.ablation.mask_runner import ClusterTest, MaskRunner, MaskSums
-from unitrank_engine.ablation.masks import Masks
-from unitrank_engine.ablation.orders import Orders
-from unitrank_engine.ablation.runs import ClusterRuns, Controls, RankingRuns, means_over_counts, summed
-from unitrank_engine.ablation.tested import TestedCluster, tested_cluster
+from unitrank_engine.ablation.masks.mask_runner import ClusterTest, MaskRunner, MaskSums
+from unitrank_engine.ablation.masks.masks import Masks
+from unitrank_engine.ablation.masks.orders import Orders
+from unitrank_engine.ablation.masks.runs import ClusterRuns, Controls, RankingRuns, means_over_counts, summed
+from unitrank_engine.ablation.masks.tested import TestedCluster, tested_cluster
 from unitrank_engine.job.fills import Fills
 from unitrank_schemas.base import Fill
 from unitrank_schemas.jobs.ablation import Ablation

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from unitrank_engine.ablation.verdict import MIN_TESTED
+from unitrank_engine.ablation.statistics.verdict import MIN_TESTED
 from unitrank_schemas.results import Comparison, Verdict
 
 

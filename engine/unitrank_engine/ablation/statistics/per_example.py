@@ -1,8 +1,8 @@
 """The drops of single test examples, from which comparisons and specificity are computed."""
 
-from unitrank_engine.ablation.comparisons import ClusterDrops, RankingDrops
-from unitrank_engine.ablation.judgement import Tested
-from unitrank_engine.ablation.specificity import ClusterCross
+from unitrank_engine.ablation.statistics.comparisons import ClusterDrops, RankingDrops
+from unitrank_engine.ablation.statistics.judgement import Tested
+from unitrank_engine.ablation.statistics.specificity import ClusterCross
 from unitrank_schemas.results import Verdict
 
 

@@ -4,8 +4,8 @@ from itertools import permutations
 
 import numpy as np
 
-from unitrank_engine.ablation import tested
-from unitrank_engine.ablation.tested import Curves
+from unitrank_engine.ablation.masks import tested
+from unitrank_engine.ablation.masks.tested import Curves
 
 
 def cluster(right: list[list[int]], examples: int) -> tuple[tested.TestedCluster, Curves]:

@@ -5,7 +5,7 @@ from itertools import combinations, permutations
 import numpy as np
 import pytest
 
-from unitrank_engine.ablation.verdict import area, chance, choices, drop, holm, undecided, verdict
+from unitrank_engine.ablation.statistics.verdict import area, chance, choices, drop, holm, undecided, verdict
 from unitrank_schemas.results import Verdict
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unitrank_engine.ablation.family import over_clusters, place, standardised, step_down
-from unitrank_engine.ablation.tested import TestedCluster, TestedRanking
-from unitrank_engine.ablation.verdict import EPSILON, MIN_TESTED, Chance, chance, holm, verdict
+from unitrank_engine.ablation.masks.tested import TestedCluster, TestedRanking
+from unitrank_engine.ablation.statistics.family import over_clusters, place, standardised, step_down
+from unitrank_engine.ablation.statistics.verdict import EPSILON, MIN_TESTED, Chance, chance, holm, verdict
 from unitrank_schemas.results import Overall, Verdict
 
 Tested = list[tuple[TestedCluster, TestedRanking]]

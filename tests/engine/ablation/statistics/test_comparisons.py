@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from unitrank_engine.ablation.comparisons import ClusterDrops, RankingDrops, Ratio, comparisons, interval, ties_with
+from unitrank_engine.ablation.statistics.comparisons import ClusterDrops, RankingDrops, Ratio, comparisons, interval, ties_with
 from unitrank_schemas.results import Comparison, Verdict
 
 LEVEL = 0.95

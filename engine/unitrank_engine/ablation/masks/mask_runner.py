@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from unitrank_engine.ablation.nested import AffineEnd, Nested
+from unitrank_engine.ablation.masks.nested import AffineEnd, Nested
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.targets import Fixed

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tests.engine.ablation.nets import Conv, Weighted
 from tests.engine.ablation.plain import prepared
 from tests.engine.in_process import program_of, rank
-from unitrank_engine.ablation.mask_runner import ClusterTest, MaskRunner
+from unitrank_engine.ablation.masks.mask_runner import ClusterTest, MaskRunner
 from unitrank_engine.errors import EngineError
 
 
@@ -109,7 +109,7 @@ def test_curve_when_choices_are_the_same_then_they_run_once(tmp_path: Path) -> N
 def test_kept_when_the_first_units_are_kept_then_it_equals_the_replacement_of_all_others(
     units: str, fill_rows: str, nested: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unitrank_engine.ablation.nested.MIN_ELEMENTS", 0 if nested else 10**9)
+    monkeypatch.setattr("unitrank_engine.ablation.masks.nested.MIN_ELEMENTS", 0 if nested else 10**9)
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
     net, shape, counts = (Wide(), (300,), [3, 30, 150]) if units == "neuron" else (Conv().float(), (2, 3, 3), [1, 2, 3])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from unitrank_engine.ablation.mask_runner import MaskSums
+from unitrank_engine.ablation.masks.mask_runner import MaskSums
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from unitrank_engine.ablation.family import over_clusters, place, standardised, step_down
-from unitrank_engine.ablation.verdict import verdict
+from unitrank_engine.ablation.statistics.family import over_clusters, place, standardised, step_down
+from unitrank_engine.ablation.statistics.verdict import verdict
 
 # The ranking is the first row. In the first cluster, the drops 4 | 0 0 0 have mean 1 and deviation
 # √3; in the second, 1 | 3 1 −1 have mean 1 and deviation √2. Standardised, they are

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unitrank_engine.ablation.keep import keep_area, srg, units_for_90
+from unitrank_engine.ablation.statistics.keep import keep_area, srg, units_for_90
 
 
 def test_keep_values_when_the_tail_is_linear_then_keeping_and_deleting_add_up() -> None:

@@ -3,7 +3,7 @@
 import pytest
 from scipy import optimize, stats
 
-from unitrank_engine.ablation.removable import removable_at, upper_limit
+from unitrank_engine.ablation.statistics.removable import removable_at, upper_limit
 
 
 @pytest.mark.parametrize(("wrong", "examples", "level"), [(0, 300, 0.95), (3, 700, 0.95), (1, 4, 0.9), (9, 1200, 0.99)])

@@ -19,7 +19,7 @@ These functions are plain arithmetic on small arrays.
 import numpy as np
 from jaxtyping import Float
 
-from unitrank_engine.ablation.verdict import Chance, chance
+from unitrank_engine.ablation.statistics.verdict import Chance, chance
 
 FLAT = 1e-12
 """Drops whose deviation is a smaller share of the largest |drop| differ by rounding only."""

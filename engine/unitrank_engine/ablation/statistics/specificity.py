@@ -16,9 +16,9 @@ from itertools import permutations
 import numpy as np
 from jaxtyping import Float, Int
 
-from unitrank_engine.ablation.comparisons import Interval, Ratio, interval
-from unitrank_engine.ablation.family import standardised
-from unitrank_engine.ablation.verdict import MIN_TESTED
+from unitrank_engine.ablation.statistics.comparisons import Interval, Ratio, interval
+from unitrank_engine.ablation.statistics.family import standardised
+from unitrank_engine.ablation.statistics.verdict import MIN_TESTED
 from unitrank_schemas.results import Specificity
 
 ALL_PERMUTATIONS_UP_TO = 7

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from unitrank_engine.ablation.specificity import ClusterCross, overall_p_value, specificity
+from unitrank_engine.ablation.statistics.specificity import ClusterCross, overall_p_value, specificity
 from unitrank_schemas.results import Specificity
 
 LEVEL = 0.95

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unitrank_engine.ablation.orders import Orders
+from unitrank_engine.ablation.masks.orders import Orders
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_schemas.jobs.ablation import Ablation
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from unitrank_engine.ablation.mask_runner import STAGE, ClusterTest, MaskRunner, MaskSums
+from unitrank_engine.ablation.masks.mask_runner import STAGE, ClusterTest, MaskRunner, MaskSums
 
 
 class Masks:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unitrank_engine.ablation.mask_runner import MaskSums
-from unitrank_engine.ablation.runs import ClusterRuns, RankingRuns, summed
-from unitrank_engine.ablation.verdict import area, drop
+from unitrank_engine.ablation.masks.mask_runner import MaskSums
+from unitrank_engine.ablation.masks.runs import ClusterRuns, RankingRuns, summed
+from unitrank_engine.ablation.statistics.verdict import area, drop
 from unitrank_schemas.jobs.ablation import Measure
 from unitrank_schemas.jobs.study_plan import StudyPlan
 

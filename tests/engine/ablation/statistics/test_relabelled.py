@@ -13,7 +13,7 @@ from torch import nn
 
 from tests.engine.ablation.nets import Dense
 from tests.engine.in_process import program_of, rank
-from unitrank_engine.ablation.orders import Orders
+from unitrank_engine.ablation.masks.orders import Orders
 from unitrank_engine.program import Program
 
 ALL = [np.array(units, dtype=np.int32) for units in permutations(range(4))]
@@ -116,7 +116,7 @@ class Wide(nn.Module):
 def test_control_when_the_relabelling_changes_nothing_then_it_ties_with_the_ranking_to_the_bit(
     nested: bool, tmp_path: Path, relabel: Callable[[list[np.ndarray]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unitrank_engine.ablation.nested.MIN_ELEMENTS", 0 if nested else 10**9)
+    monkeypatch.setattr("unitrank_engine.ablation.masks.nested.MIN_ELEMENTS", 0 if nested else 10**9)
     rng = np.random.default_rng(0)
     identity = np.arange(512, dtype=np.int32)
     # Controls that differ stand between, so that passes and batches cut the orders at other places.
