@@ -1,6 +1,6 @@
 """Checks the service, the key, the store and the installed packages, for `unitrank doctor`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -11,6 +11,7 @@ from unitrank.client.endpoints import BYTES, JSON, Calls
 from unitrank.client.operations import Flow, HttpRequest
 from unitrank.errors import Forbidden, Unauthorized, UnitrankError, Unreachable
 from unitrank.name_clashes import hiding_files
+from unitrank.server.gpus import find_gpus
 
 # No request changes anything: the GET only reads, and the others are invalid. If the key lacks the
 # scope, the service answers 403 before it checks the request.
@@ -139,6 +140,14 @@ def of_installation() -> Iterator[Finding]:
     else:
         devices = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
         yield Finding("local engine", True, f"on {', '.join(devices)}", required=False)
+
+
+def of_gpus(environment: Mapping[str, str]) -> Finding:
+    """The GPUs for which `unitrank up` starts workers."""
+    gpus = find_gpus(environment)
+    return Finding(
+        "GPUs", gpus.fault is None, gpus.fault or ", ".join(gpus.ids) or "none found; workers use the CPU", required=False
+    )
 
 
 def of_folder(folder: Path) -> Iterator[Finding]:

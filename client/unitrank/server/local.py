@@ -58,7 +58,8 @@ def local(folder: Path) -> Iterator[Local]:
     The service may not answer yet: `await_ready` waits for it.
     """
     port = claim_port(HOST, 0)
-    options = ["--host", HOST, "--port", str(port), "--state", str(folder / "state")]
+    # One worker is enough for one small job, and equal machines must print equal numbers.
+    options = ["--host", HOST, "--port", str(port), "--state", str(folder / "state"), "--device", "cpu"]
     command_line = [sys.executable, "-P", "-m", "unitrank", "up", *options]
     with _interrupted_by_sigterm():
         process = _start(command_line, folder / "up.log")

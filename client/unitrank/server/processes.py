@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
 from unitrank.errors import NotPossible
+from unitrank.server.gpus import Gpus
 from unitrank.server.supervisor import Command
 
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+NO_GPUS = Gpus()
 # After this many early ends in a row a further restart would not help.
 QUICK_ENDS = 5
 # How long a stop waits for running jobs. A second signal ends the wait.
@@ -19,14 +21,18 @@ DRAIN_SECONDS = 600.0
 NEEDED = {"fastapi": "service", "uvicorn": "service", "torch": "worker"}
 
 
-def devices_of(entries: Sequence[str], workers: int | None) -> list[str]:
+def devices_of(entries: Sequence[str], workers: int | None, gpus: Gpus = NO_GPUS) -> list[str]:
     """The device of each worker. Several workers take the devices in turn. Raises NotPossible.
 
     Args:
         entries: devices, each entry with one or more of them, separated by commas or spaces.
         workers: the number of workers; None: one for each device.
+        gpus: the GPUs that are used if `entries` names no device; without GPUs it is the CPU.
     """
-    devices = [device for entry in entries for device in entry.replace(",", " ").split()] or ["cpu"]
+    devices = [device for entry in entries for device in entry.replace(",", " ").split()]
+    if not devices:
+        # No option names these GPUs, so fewer workers than GPUs are allowed.
+        devices = [f"cuda:{number}" for number in range(len(gpus.ids))][:workers] or ["cpu"]
     for device in devices:
         if not DEVICE.fullmatch(device):
             raise NotPossible(f"device {device!r} is invalid: use cpu, cuda or cuda:N, such as cuda:0")

@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ Announce = Callable[[str], None]
 LOOK_SECONDS = 2.0
 
 
-def up(settings: "Settings", devices: list[str], announce: Announce) -> int:
+def up(settings: "Settings", devices: list[str], announce: Announce, gpus: Sequence[str] = ()) -> int:
     """Runs until a signal, and returns the exit status.
 
     The status is 0; 1 if a process did not stay alive; 2 if it cannot run with its settings.
@@ -36,6 +36,7 @@ def up(settings: "Settings", devices: list[str], announce: Announce) -> int:
         settings: the settings of the store and the service.
         devices: the device of each worker, such as `cpu` or `cuda:0`.
         announce: called with a line of text about each event.
+        gpus: the GPUs that `cuda:0`, `cuda:1` … are; empty: as CUDA_VISIBLE_DEVICES says.
     """
     from unitrank_store.redis.connection import connect
 
@@ -47,7 +48,8 @@ def up(settings: "Settings", devices: list[str], announce: Announce) -> int:
         check_store(store_url, settings)
         url = url_of(settings.host, port)
         client = stack.enter_context(Client(url, timeout=LOOK_SECONDS))
-        process_stages = stages(devices, _environment(settings, port, store_url), "" if server else host_prefix())
+        environment = _environment(settings, port, store_url) | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})
+        process_stages = stages(devices, environment, "" if server else host_prefix())
         monitor = StackMonitor(client, stack.enter_context(connect(store_url)), server, announce, url)
         names = ", ".join(command.name for stage in reversed(process_stages) for command in stage)
         announce(f"starting {names}; state folder {settings.state}")

@@ -3,6 +3,7 @@
 import pytest
 
 from unitrank.errors import NotPossible
+from unitrank.server.gpus import Gpus
 from unitrank.server.processes import devices_of, stages
 
 
@@ -18,6 +19,19 @@ from unitrank.server.processes import devices_of, stages
 )
 def test_devices_when_fewer_than_workers_then_they_take_turns(given: list[str], workers: int | None, devices: list[str]) -> None:
     assert devices_of(given, workers) == devices
+
+
+@pytest.mark.parametrize(
+    ("given", "workers", "devices"),
+    [
+        ([], None, ["cuda:0", "cuda:1"]),
+        ([], 1, ["cuda:0"]),
+        ([], 3, ["cuda:0", "cuda:1", "cuda:0"]),
+        (["cpu"], None, ["cpu"]),
+    ],
+)
+def test_devices_when_none_is_named_then_the_gpus_of_the_machine(given: list[str], workers: int | None, devices: list[str]) -> None:
+    assert devices_of(given, workers, Gpus(("GPU-a", "GPU-b"))) == devices
 
 
 @pytest.mark.parametrize(

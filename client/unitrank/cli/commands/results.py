@@ -165,7 +165,8 @@ def doctor(url: Url = URL, as_json: AsJson = False) -> None:
     with open_client(url, retries=0) as client:
         service = client.run(checkup.of_service(client.calls, url))
     # The service and this command may name the same fault of the store.
-    local = [*checkup.of_store(), *checkup.of_variables(os.environ), *checkup.of_installation(), *checkup.of_folder(Path.cwd())]
+    machine = [*checkup.of_installation(), checkup.of_gpus(os.environ), *checkup.of_folder(Path.cwd())]
+    local = [*checkup.of_store(), *checkup.of_variables(os.environ), *machine]
     findings = list(dict.fromkeys([*service, *local]))
     if as_json:
         print_json([finding.as_json() for finding in findings])

@@ -1,5 +1,6 @@
 """`up`: the store, the service and the workers of this machine."""
 
+import os
 from collections.abc import Callable
 from typing import Annotated
 
@@ -33,7 +34,9 @@ def up(
     device: Annotated[
         list[str] | None,
         typer.Option(
-            envvar="UNITRANK_DEVICE", help="cpu, cuda or cuda:N; for several devices repeat it or use commas.", show_default="cpu"
+            envvar="UNITRANK_DEVICE",
+            help="cpu, cuda or cuda:N; for several devices repeat it or use commas.",
+            show_default="each GPU, or cpu without a GPU",
         ),
     ] = None,
     insecure: Annotated[
@@ -44,11 +47,16 @@ def up(
 
     Set REDIS_URL or UNITRANK_REDIS_URL to use your own store instead of the embedded one.
     """
+    from unitrank.server.gpus import Gpus, find_gpus
     from unitrank.server.processes import devices_of
     from unitrank.server.up import up as run
 
     settings = read_settings(host=host, port=port, state=state, insecure=insecure)
-    raise typer.Exit(run(settings, devices_of(device or [], workers), announcer(settings.log_format)))
+    announce = announcer(settings.log_format)
+    gpus = Gpus() if device else find_gpus(os.environ)
+    if gpus.fault:
+        announce(gpus.fault)
+    raise typer.Exit(run(settings, devices_of(device or [], workers, gpus), announce, gpus.ids))
 
 
 def announcer(log_format: str) -> Callable[[str], None]:
