@@ -1,16 +1,7 @@
-"""The result of a range of rows, and the tree that joins the results of all ranges of a pass.
+"""The result of a range of rows, and the join of the results of all ranges of a pass.
 
 A pass over rows is divided into ranges. Each range gives arrays that are added, and arrays that
-follow each other. Sums of floats depend on the order of addition, so the tree fixes this order: it
-depends on the number of ranges alone, and not on where or when each range was computed.
-
-    range     0   1   2   3   4
-               ╲ ╱     ╲ ╱    │
-               01      23     4
-                 ╲    ╱       │
-                  0123        4
-                      ╲      ╱
-                        all
+follow each other.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,24 +17,12 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class RangeResult:
-    """The arrays of a range, or of some ranges that follow each other."""
+    """The arrays of a range, or of all ranges of a pass."""
 
     sums: Arrays = field(default_factory=dict)
     """Arrays that are added."""
     rows: Arrays = field(default_factory=dict)
     """Arrays that follow each other along their first axis."""
-
-    def joined(self, later: "RangeResult") -> "RangeResult":
-        """Return the result of both. The ranges of `later` follow those of this result.
-
-        Raises ValueError where the two have different arrays.
-        """
-        if self.sums.keys() != later.sums.keys() or self.rows.keys() != later.rows.keys():
-            raise ValueError("the results of two ranges of a pass have different arrays")
-        return RangeResult(
-            {name: array + later.sums[name] for name, array in self.sums.items()},
-            {name: np.concatenate([array, later.rows[name]]) for name, array in self.rows.items()},
-        )
 
     def encode(self) -> bytes:
         """Return the arrays as safetensors."""
@@ -64,45 +43,64 @@ class RangeResult:
                 yield kind, name, array
 
 
-class SumTree:
-    """Joins the results of a pass's ranges, which arrive in any order.
+class RangeJoin:
+    """Joins the results of a pass's ranges in their order, whatever the order of their arrival.
+
+    A sum of floats depends on the order of addition. Here this order depends on the ranges alone,
+    and not on where or when each range was computed. A result that comes before its turn waits.
 
     `count`: the number of ranges, at least 1.
 
-    If the results arrive in order, the tree holds about log2(count) of them.
-
-    >>> tree = SumTree(3)
+    >>> join = RangeJoin(3)
     >>> for number in (2, 0, 1):
-    ...     tree.add(number, RangeResult({"sum": np.array([10.0**number])}, {"row": np.array([number])}))
-    >>> result = tree.result()
+    ...     join.add(number, RangeResult({"sum": np.array([10.0**number])}, {"row": np.array([number])}))
+    >>> result = join.result()
     >>> result.sums["sum"].tolist(), result.rows["row"].tolist()
     ([111.0], [0, 1, 2])
     """
 
     def __init__(self, count: int) -> None:
-        self._widths = [count]
-        while self._widths[-1] > 1:
-            self._widths.append((self._widths[-1] + 1) // 2)
-        self._waiting: dict[tuple[int, int], RangeResult] = {}
-
-    def add(self, number: int, result: RangeResult) -> None:
-        """Add the result of the range with this number. Each range is added once."""
-        level = 0
-        while level + 1 < len(self._widths):
-            # The last one of a level with an odd number of results moves up alone.
-            if (number ^ 1) < self._widths[level]:
-                other = self._waiting.pop((level, number ^ 1), None)
-                if other is None:
-                    break
-                result = other.joined(result) if number & 1 else result.joined(other)
-            level, number = level + 1, number // 2
-        self._waiting[level, number] = result
-
-    def result(self) -> RangeResult:
-        """Return the result of all ranges. Raises KeyError while a range is missing."""
-        return self._waiting[len(self._widths) - 1, 0]
+        self._count = count
+        self._next = 0
+        self._waiting: dict[int, RangeResult] = {}
+        self._sums: dict[str, NDArray[Any]] = {}
+        self._rows: dict[str, list[NDArray[Any]]] = {}
 
     @property
-    def held(self) -> int:
-        """The number of results in memory."""
+    def waiting(self) -> int:
+        """The number of results that wait for an earlier one."""
         return len(self._waiting)
+
+    @property
+    def missing(self) -> int:
+        """The number of ranges whose results have not been joined."""
+        return self._count - self._next
+
+    def add(self, number: int, result: RangeResult) -> None:
+        """Add the result of the range with this number. Each range is added once.
+
+        Raises ValueError where its arrays are not those of the first range.
+        """
+        self._waiting[number] = result
+        while self._next in self._waiting:
+            self._append(self._waiting.pop(self._next))
+            self._next += 1
+
+    def result(self) -> RangeResult:
+        """Return the result of all ranges. Raises ValueError while a range is missing."""
+        if self.missing:
+            raise ValueError(f"{self.missing} of {self._count} ranges are missing")
+        return RangeResult(self._sums, {name: np.concatenate(pieces) for name, pieces in self._rows.items()})
+
+    def _append(self, result: RangeResult) -> None:
+        if self._next == 0:
+            # A copy, because the sums of later ranges are added in place.
+            self._sums = {name: np.array(array) for name, array in result.sums.items()}
+            self._rows = {name: [array] for name, array in result.rows.items()}
+            return
+        if result.sums.keys() != self._sums.keys() or result.rows.keys() != self._rows.keys():
+            raise ValueError("two ranges of a pass gave different arrays")
+        for name, array in result.sums.items():
+            self._sums[name] += array
+        for name, array in result.rows.items():
+            self._rows[name].append(array)

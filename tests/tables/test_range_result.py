@@ -1,11 +1,9 @@
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unitrank_tables.range_result import RangeResult, SumTree
+from unitrank_tables.range_result import RangeJoin, RangeResult
 
 
 def _result(number: int) -> RangeResult:
@@ -13,45 +11,51 @@ def _result(number: int) -> RangeResult:
     return RangeResult({"sum": values}, {"row": np.array([number])})
 
 
-def _joined(numbers: Sequence[int]) -> np.ndarray:
-    """The sum by the definition: pairs of neighbours, level by level."""
-    level = [_result(number).sums["sum"] for number in numbers]
-    while len(level) > 1:
-        level = [sum(level[start + 1 : start + 2], level[start]) for start in range(0, len(level), 2)]
-    return level[0]
-
-
-@given(st.permutations(range(13)).flatmap(lambda order: st.integers(1, 13).map(lambda n: [each for each in order if each < n])))
+@given(st.integers(1, 13).flatmap(lambda count: st.permutations(range(count))))
 def test_results_in_any_order_give_the_same_bits(order: list[int]) -> None:
-    tree = SumTree(len(order))
+    join = RangeJoin(len(order))
     for number in order:
-        tree.add(number, _result(number))
+        join.add(number, _result(number))
 
-    result = tree.result()
-    assert result.sums["sum"].tobytes() == _joined(range(len(order))).tobytes()
+    result, expected = join.result(), np.zeros(3)
+    for number in range(len(order)):
+        expected += _result(number).sums["sum"]
+    assert result.sums["sum"].tobytes() == expected.tobytes()
     assert result.rows["row"].tolist() == list(range(len(order)))
 
 
-def test_results_in_order_leave_few_in_memory() -> None:
-    tree, most = SumTree(1000), 0
-    for number in range(1000):
-        tree.add(number, _result(number))
-        most = max(most, tree.held)
+def test_results_in_order_do_not_wait() -> None:
+    join = RangeJoin(100)
+    for number in range(100):
+        join.add(number, _result(number))
 
-    assert most <= 11
+        assert join.waiting == 0
+    assert join.missing == 0
+
+
+def test_the_join_leaves_the_arrays_of_a_range_unchanged() -> None:
+    first, join = _result(0), RangeJoin(2)
+    before = first.sums["sum"].copy()
+    join.add(0, first)
+    join.add(1, _result(1))
+
+    np.testing.assert_array_equal(first.sums["sum"], before)
 
 
 def test_a_missing_range_leaves_no_result() -> None:
-    tree = SumTree(2)
-    tree.add(1, _result(1))
+    join = RangeJoin(2)
+    join.add(1, _result(1))
 
-    with pytest.raises(KeyError):
-        tree.result()
+    with pytest.raises(ValueError, match="2 of 2 ranges are missing"):
+        join.result()
 
 
 def test_ranges_with_different_arrays_are_not_joined() -> None:
+    join = RangeJoin(2)
+    join.add(0, _result(0))
+
     with pytest.raises(ValueError, match="different arrays"):
-        _result(0).joined(RangeResult({"other": np.zeros(3)}))
+        join.add(1, RangeResult({"other": np.zeros(3)}))
 
 
 def test_an_encoded_result_decodes_to_the_same_arrays() -> None:

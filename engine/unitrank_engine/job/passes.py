@@ -1,14 +1,14 @@
 """Passes over rows, as maps and sums.
 
 A pass is a function from a range of rows to a result, whose arrays are added or follow each other.
-The ranges follow from the request, and a tree fixes the order of addition. So the numbers do not
-depend on the processes that compute the ranges.
+The ranges and the order of addition follow from the request. So the numbers do not depend on the
+processes that compute the ranges.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from unitrank_tables.range_result import RangeResult, SumTree
+from unitrank_tables.range_result import RangeResult, RangeJoin
 
 Compute = Callable[[range], RangeResult]
 """Takes a range of row positions; returns its result."""
@@ -30,10 +30,10 @@ class LocalRunner:
 
     def run(self, stage: str, ranges: Sequence[range], compute: Compute) -> RangeResult:
         """As in `PassRunner`."""
-        tree = SumTree(len(ranges))
+        join = RangeJoin(len(ranges))
         for number, each in enumerate(ranges):
-            tree.add(number, compute(each))
-        return tree.result()
+            join.add(number, compute(each))
+        return join.result()
 
 
 def ranges_of(rows: int, size: int) -> list[range]:
