@@ -44,7 +44,7 @@ class RangeResult:
 
 
 class RangeJoin:
-    """Joins the results of a pass's ranges in their order, whatever the order of their arrival.
+    """Joins the results of a pass's ranges in the order of the ranges.
 
     A sum of floats depends on the order of addition. Here this order depends on the ranges alone,
     and not on where or when each range was computed. A result that comes before its turn waits.

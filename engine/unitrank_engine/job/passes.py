@@ -8,7 +8,7 @@ processes that compute the ranges.
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from unitrank_tables.range_result import RangeResult, RangeJoin
+from unitrank_tables.range_result import RangeJoin, RangeResult
 
 Compute = Callable[[range], RangeResult]
 """Takes a range of row positions; returns its result."""
