@@ -1,4 +1,4 @@
-"""`unitrank result`, `compare`, `gate`, `doctor`."""
+"""`unitrank result`, `gate`, `doctor`."""
 
 import os
 import shutil
@@ -10,24 +10,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from unitrank.cli import doctor as checkup
-from unitrank.cli.compare import Compared, compared
 from unitrank.cli.gate import Bounds, checks
 from unitrank.cli.output import URL, AsJson, JobId, Url, open_client, print_json, print_message, print_table
+from unitrank.cli.saved_results import Saved, summary_of
 from unitrank.client.endpoints import result_query
-from unitrank.client.sync import Client
 from unitrank.errors import GateNotMet, NotPossible, UnitrankError, Unreachable
-from unitrank.results import JobResult, add_summary, markdown
-from unitrank_schemas.results import VERDICT_LABELS, Result
+from unitrank.results import add_summary, markdown
 
 app = typer.Typer()
 
 TYPES = {"json": "application/json", "csv": "text/csv", "npz": "application/x-npz", "safetensors": "application/vnd.safetensors"}
-Saved = Annotated[
-    str, typer.Argument(metavar="JOB", help="Id of a job, or a file that `result --format json|npz` or JobResult.save wrote.")
-]
 
 
 class Format(StrEnum):
@@ -92,27 +86,6 @@ def result(
 
 
 @app.command()
-def compare(first: Saved, second: Saved, url: Url = URL, as_json: AsJson = False) -> None:
-    """Compare two results: their verdicts, areas, and the rank correlation of each cluster."""
-    with open_client(url) as client:
-        comparisons = compared(_result(client, first), _result(client, second))
-    if as_json:
-        print_json([comparison.as_json() for comparison in comparisons])
-        return
-    for comparison in comparisons:
-        print_message(f"{comparison.ranking}: {_correlation_text(comparison)}")
-        rows = [
-            ("verdict", *(VERDICT_LABELS.get(verdict, verdict) for verdict in comparison.verdicts)),
-            ("clusters better", *comparison.better),
-            ("area", *("–" if area is None else f"{area:.3f}" for area in comparison.areas)),
-        ]
-        print_table(("", first, second), rows)
-        if comparison.correlations:
-            correlations = [(name, _number(value)) for name, value in comparison.correlations.items()]
-            print_table(("cluster", "rank correlation"), correlations)
-
-
-@app.command()
 def gate(
     job: Saved,
     min_better_than_random: Annotated[
@@ -137,7 +110,7 @@ def gate(
 ) -> None:
     """Exit 0 if the result meets all conditions, else 1."""
     with open_client(url) as client:
-        summary = _summary(client, job)
+        summary = summary_of(client, job)
     bounds = Bounds(
         min_better_than_random=min_better_than_random,
         min_area=min_area,
@@ -189,44 +162,3 @@ def doctor(url: Url = URL, as_json: AsJson = False) -> None:
 
 def _mark(finding: checkup.Finding) -> str:
     return "ok" if finding.ok else "WRONG" if finding.required else "–"
-
-
-def _result(client: Client, job: str) -> JobResult:
-    return _saved(job) if _is_file(job) else client.jobs.get(job).result(quiet=True)
-
-
-def _summary(client: Client, job: str) -> Result:
-    """The summary of a job, which must have succeeded, or of a file."""
-    return _saved(job).summary if _is_file(job) else client.jobs.get(job).summary()
-
-
-def _is_file(job: str) -> bool:
-    """Whether the argument is a file. Raises NotPossible for a path without a file.
-
-    An id has neither dots nor slashes.
-    """
-    if Path(job).is_file():
-        return True
-    if "." in job or "/" in job:
-        raise NotPossible(f"the file {job} does not exist; give the id of a job, or the path of a saved result", code="no_file")
-    return False
-
-
-def _saved(path: str) -> JobResult:
-    """The result in a file; a JSON file has no arrays. Raises NotPossible."""
-    try:
-        return JobResult(Result.model_validate_json(Path(path).read_bytes(), extra="ignore"), {})
-    except ValidationError:
-        return JobResult.load(path)
-
-
-def _correlation_text(comparison: Compared) -> str:
-    correlations = [value for value in comparison.correlations.values() if value is not None]
-    if correlations:
-        return f"rank correlation {min(correlations):.3f} to {max(correlations):.3f}"
-    missing = ": it needs the arrays of both results, from a job or an .npz file"
-    return "no rank correlation" + ("" if comparison.correlations else missing)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
