@@ -51,6 +51,7 @@ STATUS: dict[str, int] = {
     "drawing_too_slow": 500,
     "store_full": 503,
     "no_worker": 503,
+    "service_too_old": 503,
 }
 """Code → HTTP status. A code that is not in the table concerns a part of the body and is 422."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 from unitrank_store.redis import keyspace
-from unitrank_store.redis.decoding import texts
+from unitrank_store.redis.decoding import known_fields, texts
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,6 @@ def _decoded(stored: Any) -> WorkerEntry | None:
     try:
         fields = json.loads(stored)
         models = {tenant: list(names) for tenant, names in fields["models"].items()}
-        return WorkerEntry(**{**fields, "models": models})
+        return WorkerEntry(**known_fields(WorkerEntry, {**fields, "models": models}))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -158,7 +158,7 @@ class TorchEngine:
     def _checked(self, assignment: Assignment, table: Table, further: Mapping[str, Table]) -> JobRequest:
         dataset = _facts_of(table)
         facts = Facts(
-            manifest=Manifest.model_validate(assignment.manifest),
+            manifest=Manifest.model_validate(assignment.manifest, extra="ignore"),
             fields=dataset.fields,
             examples=dataset.examples,
             distinct=dataset.distinct,

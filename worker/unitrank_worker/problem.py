@@ -14,3 +14,12 @@ def problem(code: str, detail: str, *, title: str | None = None, status: int = 4
 
 INTERNAL = problem("internal", "an error inside Unitrank; the operator finds its details in the worker's log", status=500)
 """The problem of a job that failed because of an error in the code."""
+
+WORKER_TOO_OLD = problem(
+    "worker_too_old",
+    "the worker has an older version of Unitrank than the service, and cannot read this job; "
+    "the operator updates the workers, then send the request again",
+    status=503,
+    retryable=True,
+)
+"""The problem of a job that only a newer worker can run."""

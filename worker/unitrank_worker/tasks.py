@@ -10,6 +10,7 @@ from unitrank_worker.attempts.attempt import Attempt
 from unitrank_worker.attempts.inspection_attempt import InspectionAttempt
 from unitrank_worker.attempts.job_attempt import JobAttempt
 from unitrank_worker.attempts.stores import Stores
+from unitrank_worker.newer_records import is_newer
 
 log = structlog.get_logger()
 
@@ -29,14 +30,19 @@ def start(stores: Stores, id: str, *, worker: str, number: int | None) -> Attemp
     return ATTEMPTS[kind](stores, stores.jobs.get(id))
 
 
-def tenant_of(stores: Stores, id: str) -> str | None:
-    """The tenant whose child runs the record; None if the record was deleted.
+def tenant_of(stores: Stores, id: str, worker: str) -> str | None:
+    """The tenant whose child runs the record.
+
+    None if the record was deleted, or if only a newer worker can run it.
 
     A model is inspected once for all tenants, and jobs run its cleaned archive without a further
     check. A child that one tenant's model has taken over must not write the archive of another
     tenant's model. So each inspection has a child of its own if there are keys of several tenants.
     """
     for record in stores.jobs.get_many([id]):
+        if is_newer(record):
+            stores.newer_records.leave(record, stores.jobs, worker)
+            return None
         is_shared = stores.jobs.kind == "inspection" and len(KeyStore(stores.connection).tenants()) > 1
         return f"inspection:{id}" if is_shared else record.tenant
     return None

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,6 +14,7 @@ from unitrank_schemas.checks.size import array_bytes, summary_bytes
 from unitrank_schemas.datasets import FieldInfo, InlineDataset
 from unitrank_schemas.facts.facts import MOST_CLUSTERS, TableFacts, Value
 from unitrank_schemas.jobs import Estimate, JobRequest
+from unitrank_schemas.jobs.options import chosen_options
 from unitrank_schemas.models import Manifest
 from unitrank_schemas.problems import Invalid
 from unitrank_service.contents.distinct_values import DistinctValues
@@ -61,6 +62,7 @@ class Draft:
     `further`: reference → record of the datasets that entries of `methods` read.
     `summary_bytes`: expected size of the result's summary, in bytes.
     `flops`: floating-point operations of all passes.
+    `options`: names of the options that the client chose.
     """
 
     request: JobRequest
@@ -72,6 +74,7 @@ class Draft:
     flops: float
     inline: bytes | None = None
     further: Mapping[str, DatasetRecord] = field(default_factory=dict)
+    options: Sequence[str] = ()
 
     @property
     def checked(self) -> bool:
@@ -169,13 +172,13 @@ def _table_facts(dataset: DatasetRecord, stores: DraftStores) -> TableFacts | No
 
 
 def _infos(fields: Mapping[str, Any]) -> dict[str, FieldInfo]:
-    return {name: FieldInfo(**info) for name, info in fields.items()}
+    return {name: FieldInfo.model_validate(info, extra="ignore") for name, info in fields.items()}
 
 
 def _facts(model: ModelRecord, table: TableFacts | None, further: Mapping[str, DatasetRecord], stores: DraftStores) -> Facts:
     tables = {reference: facts for reference, dataset in further.items() if (facts := _table_facts(dataset, stores))}
     return Facts(
-        manifest=Manifest.model_validate(model.manifest) if model.manifest is not None else None,
+        manifest=Manifest.model_validate(model.manifest, extra="ignore") if model.manifest is not None else None,
         fields=table.fields if table else None,
         examples=table.examples if table else 0,
         distinct=table.distinct if table else lambda field: None,
@@ -195,13 +198,14 @@ def _checked_draft(
     inline: bytes | None = None,
     further: Mapping[str, DatasetRecord],
 ) -> Draft:
+    options = chosen_options(request)
     request = checked(request, facts)
     count = passes(request, facts)
     flops = float(count) * (facts.manifest.flops if facts.manifest else 0)
     seconds = OVERHEAD_SECONDS + flops / (throughput.rate() or OPERATIONS_PER_SECOND)
     result_bytes = sum(array_bytes(request, facts).values())
     estimate = Estimate(passes=count, seconds=seconds, result_bytes=result_bytes)
-    return Draft(request, model, dataset, digest, estimate, summary_bytes(request, facts), flops, inline, further)
+    return Draft(request, model, dataset, digest, estimate, summary_bytes(request, facts), flops, inline, further, options)
 
 
 def _check_inline_size(dataset: InlineDataset, body_bytes: int, limit: int) -> None:

@@ -241,6 +241,7 @@ def _resolved(drafted: Draft) -> Json:
         "result_bytes": drafted.estimate.result_bytes,
         "flops": drafted.flops,
         "checked": drafted.checked,
+        "options": list(drafted.options),
     }
 
 

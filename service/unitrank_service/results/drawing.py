@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from starlette.concurrency import run_in_threadpool
 
 import unitrank_plots
-from unitrank_schemas.results import Result
+from unitrank_service.results.stored_result import stored_result
 from unitrank_service.results.turns import Turns
 from unitrank_store.results.array_file import ArrayFile
 
@@ -121,4 +121,4 @@ def plot(summary: bytes, arrays: Path, name: str, form: str, choice: unitrank_pl
     from unitrank_plots.figures import draw, rendered
 
     with ArrayFile(arrays.open("rb")) as file:
-        return rendered(draw(name, Result.model_validate_json(summary), file.mapped(), choice), form)
+        return rendered(draw(name, stored_result(summary), file.mapped(), choice), form)

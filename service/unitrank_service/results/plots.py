@@ -177,5 +177,5 @@ def _colours(about: Json, name: str, models: ModelStore) -> int:
         manifest = models.content(about["model"]["digest"]).manifest
     except RecordNotFound:
         manifest = None
-    layers = Manifest.model_validate(manifest).layers if manifest else []
+    layers = Manifest.model_validate(manifest, extra="ignore").layers if manifest else []
     return next((layer.channel_axis or 0 for layer in layers if layer.name in ("input", f"input:{name}")), 0)

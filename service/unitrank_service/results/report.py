@@ -15,6 +15,7 @@ from unitrank_plots.choice import Arrays
 from unitrank_schemas.result_text import errors_of_no_change, group_warnings, prediction_error, sentence
 from unitrank_schemas.results import Result
 from unitrank_schemas.verdict_text import verdict_in_words
+from unitrank_service.results.stored_result import stored_result
 from unitrank_service.results.table_rows import cluster_line, comparison_lines, leader_line
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.results.array_file import ArrayFile
@@ -39,7 +40,7 @@ def report(summary: bytes, arrays: Path, record: JobRecord) -> str:
     The process that draws runs this function.
     """
     with ArrayFile(arrays.open("rb")) as file:
-        return _template().render(_values(Result.model_validate_json(summary), file.mapped(), record))
+        return _template().render(_values(stored_result(summary), file.mapped(), record))
 
 
 def _values(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]:

@@ -127,11 +127,11 @@ def choices_for(model: str, dataset: str, layer: str, *, models: ModelStore, dat
     model_names, dataset_names = _ready(models), _ready(datasets)
     model, model_record = _chosen(models, model_names, model)
     dataset, table = _chosen(datasets, dataset_names, dataset)
-    manifest = Manifest.model_validate(model_record.manifest) if model_record else None
+    manifest = Manifest.model_validate(model_record.manifest, extra="ignore") if model_record else None
     layers = manifest.layers if manifest else []
     inner = [candidate for candidate in layers if candidate.kind != "Input"]
     chosen = next((candidate for candidate in layers if candidate.name == layer), next(iter(inner or layers), None))
-    fields = {name: FieldInfo(**info) for name, info in table.fields.items()} if table else None
+    fields = {name: FieldInfo.model_validate(info, extra="ignore") for name, info in table.fields.items()} if table else None
     return FormChoices(
         models=_with(model_names, model),
         datasets=_with(dataset_names, dataset),

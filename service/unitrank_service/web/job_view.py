@@ -8,6 +8,7 @@ from unitrank_schemas.result_text import errors_of_no_change, group_warnings, nu
 from unitrank_schemas.results import Result
 from unitrank_schemas.verdict_text import tested, verdict_in_words
 from unitrank_service.results.report import MOST_CLUSTERS, origin
+from unitrank_service.results.stored_result import stored_result
 from unitrank_service.results.table_rows import cluster_line, comparison_lines, leader_line
 from unitrank_store.contents.datasets import DatasetStore
 from unitrank_store.errors import RecordNotFound
@@ -80,7 +81,7 @@ def result_values(summary: bytes, record: JobRecord, chosen: TabChoice) -> Json:
 
     The process that draws runs this function for a large summary.
     """
-    result = Result.model_validate_json(summary)
+    result = stored_result(summary)
     tab = chosen.tab if chosen.tab in TABS else "verdict"
     source = TabSource(result, record, choice(result, chosen.cluster, chosen.ranking))
     return {

@@ -170,4 +170,4 @@ def _encoded(key: Key, secret: str) -> dict[Any, Any]:
 
 def _decoded(id: str, fields: Mapping[str, str]) -> Key:
     scopes = frozenset(json.loads(fields["scopes"]))
-    return Key(id, fields["name"], scopes, fields["tenant"], float(fields["created_at"]), json.loads(fields["limit"]))
+    return Key(id, fields["name"], scopes, fields["tenant"], float(fields["created_at"]), json.loads(fields.get("limit", "null")))

@@ -8,7 +8,7 @@ from typing import Literal
 from unitrank_schemas.base import Json
 from unitrank_store.contents.importing import Importing, Repoint, unawaited
 from unitrank_store.redis import keyspace
-from unitrank_store.redis.decoding import texts
+from unitrank_store.redis.decoding import known_fields, texts
 from unitrank_tables import open_table
 from unitrank_tables.columns import ColumnInfo
 from unitrank_tables.table import Format
@@ -138,7 +138,7 @@ class DatasetStore(Importing[DatasetRecord]):
         ]
 
     def _record(self, name: str | None, created_at: float, content: Json) -> DatasetRecord:
-        return DatasetRecord(name=name, created_at=created_at, **content)
+        return DatasetRecord(**known_fields(DatasetRecord, {**content, "name": name, "created_at": created_at}))
 
     def _blob_owners(self, content: Json) -> list[tuple[str, str]]:
         return [(content["digest"], f"dataset:{content['digest']}")]

@@ -19,7 +19,7 @@ from unitrank_schemas.models import Archive, ModelFormat, format_of
 from unitrank_store.contents.importing import Importing, Repoint, unawaited
 from unitrank_store.errors import Corrupt, RecordNotFound
 from unitrank_store.redis import keyspace
-from unitrank_store.redis.decoding import texts
+from unitrank_store.redis.decoding import known_fields, texts
 
 ModelStatus = Literal["inspecting", "ready", "rejected"]
 ARCHIVE = Archive()
@@ -222,8 +222,7 @@ class ModelStore(Importing[ModelRecord]):
             pipeline.execute()
 
     def _record(self, name: str | None, created_at: float, content: Json) -> ModelRecord:
-        fields = {field: value for field, value in content.items() if field != "cleaned"}
-        return ModelRecord(name=name, created_at=created_at, **fields)
+        return ModelRecord(**known_fields(ModelRecord, {**content, "name": name, "created_at": created_at}))
 
     def _blob_owners(self, content: Json) -> list[tuple[str, str]]:
         digest = content["digest"]

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from typing import Any, Literal, Self, cast
 
@@ -14,6 +14,14 @@ Status = Literal["queued", "running", "cancelling", "succeeded", "failed", "canc
 DEFAULT_TENANT = "default"
 LIVE: tuple[Status, ...] = ("queued", "running", "cancelling")
 ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled", "timed_out")
+FORMAT = 1
+"""Version of the records that this code writes. A worker runs records up to this version.
+
+Raise it when a worker of the version before would misread a record: for example, if `resolved`
+names a content in another way. A new option of a request needs no new version, see
+`unitrank_schemas.jobs.options`. A new field of a record needs a default and no new version: readers
+ignore the fields that they do not know.
+"""
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,7 @@ class JobRecord:
     `waiting_for`: keys of the models and datasets that must become ready first.
     `owner`: id of the API key that the request came with; empty for requests without a key.
     `tenant`: the tenant that can read the record.
+    `format`: version of the record, see `FORMAT`; records of the first versions have no such field.
     """
 
     id: str
@@ -54,6 +63,7 @@ class JobRecord:
     waiting_for: list[str]
     owner: str
     tenant: str
+    format: int = 1
 
     @classmethod
     def queued(
@@ -90,6 +100,7 @@ class JobRecord:
             waiting_for=list(waiting_for),
             owner=owner,
             tenant=tenant,
+            format=FORMAT,
         )
 
     @cached_property
@@ -124,12 +135,16 @@ def encode(values: Mapping[str, Any]) -> dict[Any, Any]:
 
 
 def decode(stored: Mapping[bytes, bytes]) -> JobRecord:
-    """Return the record that a whole Redis hash holds."""
+    """Return the record that a whole Redis hash holds.
+
+    A field that the writer did not know gets its default. Raises KeyError if it has none.
+    """
     texts = {name.decode(): value.decode() for name, value in stored.items()}
     # Any: each field has the type that it had before `encode`
     values: dict[str, Any] = {
         field.name: text if field.name in _PLAIN else json.loads(text)
         for field in fields(JobRecord)
+        if field.default is MISSING or field.name in texts
         for text in [texts[_STORED_AS.get(field.name, field.name)]]
     }
     return JobRecord(**values)

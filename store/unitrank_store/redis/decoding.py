@@ -7,6 +7,7 @@ Any: redis-py's types also cover clients that decode replies to text.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 
@@ -23,3 +24,12 @@ def texts(reply: Iterable[Any]) -> Sequence[str]:
 def text_fields(reply: Mapping[Any, Any]) -> dict[str, str]:
     """Decode a hash."""
     return {text(field): text(value) for field, value in reply.items()}
+
+
+def known_fields(kind: type, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Select the stored fields that a dataclass has.
+
+    A newer version may have stored further fields. The defaults of the dataclass take the place of
+    fields that an older version did not store. `kind`: the dataclass.
+    """
+    return {field.name: stored[field.name] for field in fields(kind) if field.name in stored}

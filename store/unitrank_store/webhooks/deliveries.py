@@ -15,7 +15,7 @@ from redis.client import Pipeline
 
 from unitrank_store.jobs.ids import new_id
 from unitrank_store.redis import keyspace
-from unitrank_store.redis.decoding import text
+from unitrank_store.redis.decoding import known_fields, text
 from unitrank_store.redis.scripts import LuaScript
 
 LEASE_SECONDS = 60.0
@@ -162,4 +162,5 @@ def _encoded(delivery: DeliveryRecord) -> str:
 
 def _decoded(stored: str) -> DeliveryRecord:
     fields = json.loads(stored)
-    return DeliveryRecord(**fields | {"attempts": tuple(AttemptRecord(**attempt) for attempt in fields["attempts"])})
+    attempts = tuple(AttemptRecord(**known_fields(AttemptRecord, attempt)) for attempt in fields["attempts"])
+    return DeliveryRecord(**known_fields(DeliveryRecord, fields | {"attempts": attempts}))

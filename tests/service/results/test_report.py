@@ -1,5 +1,6 @@
 """The report of a job: one file with the verdict in words."""
 
+import json
 import re
 
 import httpx
@@ -8,8 +9,10 @@ import pytest
 from tests.plots.test_figures import arrays, result, summary
 from tests.service.conftest import Served, assert_problem, job, put_dataset, ready_model
 from tests.service.results.conftest import with_fidelity
+from unitrank_schemas.base import Json
 from unitrank_schemas.results import Result
 from unitrank_service.results.report import leader_line
+from unitrank_store.redis import keyspace
 
 __all__ = ["arrays", "result"]
 
@@ -24,6 +27,35 @@ def done(client: httpx.Client, served: Served, arrays: dict) -> str:  # type: ig
     manifest = served.backend.results.put(summary() | {"job": id}, arrays)
     served.backend.jobs.finish(id, attempt or 0, "succeeded", result=dict(manifest))
     return id
+
+
+def stored(served: Served, id: str, content: Json, arrays: dict) -> None:  # type: ignore[type-arg]  # as the fixture makes them
+    """Replace the result of a job, as if a worker of another version had written it."""
+    location = served.backend.results.put(content | {"job": id}, arrays)
+    served.backend.connection.hset(keyspace.record("job", id), "result", json.dumps(dict(location)))
+
+
+@pytest.mark.parametrize("path", ["report", "plots/ablation.svg", "page"])
+def test_result_when_a_newer_worker_wrote_it_then_known_fields_are_shown_or_the_reason_is(
+    client: httpx.Client,
+    served: Served,
+    done: str,
+    arrays: dict,  # type: ignore[type-arg]  # as the fixture makes them
+    path: str,
+) -> None:
+    url, headers = (f"/jobs/{done}", {"Accept": "text/html"}) if path == "page" else (f"/v1/jobs/{done}/{path}", {})
+    newer = summary()
+    newer["colour"] = newer["leaderboard"][0]["colour"] = newer["cost"]["nodes"] = 7
+    stored(served, done, newer, arrays)
+    readable = client.get(url, headers=headers)
+    newer["leaderboard"][0]["verdict"] = "not of this version"
+    stored(served, done, newer, arrays)
+    unreadable = client.get(url, headers=headers | {"Cache-Control": "no-cache"})
+
+    assert readable.status_code == 200, readable.text
+    assert unreadable.status_code == 503
+    assert "newer version of Unitrank" in unreadable.text
+    assert client.get(f"/v1/jobs/{done}/result").json()["colour"] == 7
 
 
 def test_report_when_asked_for_then_is_one_file_that_fetches_and_runs_nothing(client: httpx.Client, done: str) -> None:

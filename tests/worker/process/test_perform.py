@@ -167,12 +167,12 @@ def test_stop_when_it_comes_after_the_end_then_does_not_touch_the_next_job(table
         assert message.content["end"] == "succeeded"
 
 
-def test_job_when_its_request_is_broken_then_fails_as_internal(table: Path, tmp_path: Path) -> None:
+def test_job_when_its_request_is_unreadable_then_a_newer_service_wrote_it(table: Path, tmp_path: Path) -> None:
     with served(Stepping(), tmp_path) as parent:
         order(parent, ORDER | {"request": {"model": "m"}}, table)
         end = received(parent).content
 
-    assert (end["end"], end["problem"]["code"]) == ("failed", "internal")
+    assert (end["end"], end["problem"]["code"]) == ("failed", "worker_too_old")
 
 
 def test_child_when_its_device_is_broken_then_says_so_and_leaves(table: Path, tmp_path: Path) -> None:
@@ -207,3 +207,14 @@ def test_model_when_it_does_not_pass_then_no_byte_of_it_is_sent(tmp_path: Path) 
 
     assert (end["end"], end["problem"]["code"]) == ("failed", "bad_archive")
     assert list(scratch.iterdir()) == []
+
+
+def test_job_when_its_request_has_unknown_options_then_they_have_their_defaults_and_it_runs(table: Path, tmp_path: Path) -> None:
+    request = ORDER["request"] | {"execution": "auto", "methods": [{"name": "gradient", "colour": None}]}
+    with served(Stepping(), tmp_path) as parent:
+        order(parent, ORDER | {"request": request}, table)
+        while "end" not in (message := received(parent)).content:
+            if "find_parts" in message.content:
+                parent.send({"parts": []})
+
+    assert message.content["end"] == "succeeded"

@@ -12,6 +12,7 @@ from unitrank_store.observability.counters import Counters
 from unitrank_store.observability.throughput import Throughput
 from unitrank_store.results.part_cache import PartCache
 from unitrank_store.results.result_store import ResultStore
+from unitrank_worker.newer_records import NewerRecords
 
 MOST_READY = 32
 """Number of models' records that are kept in memory; a manifest can have megabytes."""
@@ -38,6 +39,7 @@ class Stores:
     counters: Counters
     most_archive_bytes: int = MOST_ARCHIVE_BYTES
     ready_models: dict[str, ModelRecord] = field(default_factory=dict)
+    newer_records: NewerRecords = field(default_factory=NewerRecords)
 
     def model(self, digest: str) -> ModelRecord | None:
         """The model's record; None if it was deleted. The record of a ready model is read once."""

@@ -9,8 +9,9 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import structlog
+from pydantic import ValidationError
 
-from unitrank_engine.errors import Cancelled
+from unitrank_engine.errors import Cancelled, EngineError
 from unitrank_schemas.base import Json
 from unitrank_schemas.jobs import JobRequest
 from unitrank_tables import ChunkDigests
@@ -19,6 +20,7 @@ from unitrank_tables.part import Part, decode_part, encode_part
 from unitrank_tables.result_arrays import encode_arrays
 from unitrank_worker.engine import Assignment, Engine, Upload
 from unitrank_worker.failures import ending, is_unexpected, spoils_process
+from unitrank_worker.problem import WORKER_TOO_OLD
 from unitrank_worker.process.channel import Channel, Message
 
 log = structlog.get_logger()
@@ -66,7 +68,7 @@ def _run_job(order: Message, channel: Channel, engine: Engine, scratch: Path) ->
     archive = others[len(further) :]
     assignment = Assignment(
         id=content["id"],
-        request=JobRequest.model_validate(content["request"]),
+        request=_request_of(content["request"]),
         resolved=content["resolved"],
         table=table,
         archive=archive[0] if archive else None,
@@ -83,6 +85,18 @@ def _run_job(order: Message, channel: Channel, engine: Engine, scratch: Path) ->
     summary, arrays = engine.run(assignment, report)
     seconds = time.monotonic() - since
     channel.send({"result": summary, "progress": report.last, "seconds": seconds}, encode_arrays(arrays))
+
+
+def _request_of(stored: Json) -> JobRequest:
+    """The request of a record.
+
+    Options of a newer service that this version does not know have their defaults, so they are left
+    out: the parent checked that (`unitrank_worker.newer_records`). Raises EngineError.
+    """
+    try:
+        return JobRequest.model_validate(stored, extra="ignore")
+    except ValidationError as error:
+        raise EngineError(WORKER_TOO_OLD["code"], WORKER_TOO_OLD["detail"], retryable=True) from error
 
 
 def _inspect_model(order: Message, channel: Channel, engine: Engine, scratch: Path) -> None:
