@@ -1,0 +1,1 @@
+"""Several services on one store: requests go to another service each time."""
