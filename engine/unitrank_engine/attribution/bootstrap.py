@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.job.clusters.membership import Membership
@@ -101,7 +101,7 @@ def top_shares(sums: Sums, groups: Groups, context: JobContext) -> dict[Statisti
         if bootstrap is None:
             continue
         moments = sums.of_cluster(index)
-        of_groups = sums.of_groups[:, bootstrap.groups].double().cpu().numpy()
+        of_groups = sums.of_groups[:, bootstrap.groups].cpu().numpy()
         for statistic, values in zip(shares, of_groups, strict=True):
             # Sums of huge scores can overflow.
             if np.isfinite(values).all():
@@ -120,35 +120,60 @@ def in_top(
     `root`: whether the importance is the root of the mean.
     """
     k, shares = len(first), bootstrap.shares
-    units = np.union1d(_candidates(sums, bootstrap, k), first)
-    total, of_units, columns = np.zeros(k), np.ascontiguousarray(sums[:, units]), np.searchsorted(units, first)
+    reached, is_candidate = _candidates(sums, bootstrap, k)
+    is_candidate[first] = True
+    units = np.flatnonzero(is_candidate)
+    of_units, columns, total = sums[:, units].astype(np.float64), np.searchsorted(units, first), np.zeros(k)
     step = max(1, VALUES_AT_ONCE // len(units))
     for start in range(0, len(shares), step):
-        values = shares[start : start + step] @ of_units
-        # In float32, the precision of a result's arrays, equal units stay equal.
-        values = (np.sqrt(np.maximum(values, 0.0)) if root else values).astype(np.float32)
-        last = np.partition(values, -k, axis=1)[:, -k, None]
-        above, tied = values > last, values == last
-        share_of_tied = (k - above.sum(1, keepdims=True)) / tied.sum(1, keepdims=True)
-        total += (above[:, columns] + tied[:, columns] * share_of_tied).sum(0)
+        draws = slice(start, start + step)
+        values, floor = _importance(shares[draws] @ of_units, root), _importance(reached[draws, None], root)
+        high = _packed(values, values >= floor)
+        last = np.partition(high, -k, axis=1)[:, -k, None]
+        above, tied = ((high > last).sum(1, keepdims=True), (high == last).sum(1, keepdims=True))
+        of_first = values[:, columns]
+        total += ((of_first > last) + (of_first == last) * ((k - above) / tied)).sum(0)
     return np.asarray(total / len(shares))
 
 
-def _candidates(sums: Float[np.ndarray, "groups units"], bootstrap: Bootstrap, k: int) -> Int[np.ndarray, " candidates"]:
-    """Return the units that can be among the first k in any draw.
+def _importance(mean: Float[np.ndarray, "draws units"], root: bool) -> Float[np.ndarray, "draws units"]:
+    """Return the importance in float32, the precision of a result's arrays: equal units stay equal."""
+    return np.asarray((np.sqrt(np.maximum(mean, 0.0)) if root else mean).astype(np.float32))
+
+
+def _packed(values: Float[np.ndarray, "draws units"], chosen: Bool[np.ndarray, "draws units"]) -> Float[np.ndarray, "draws most"]:
+    """Return each row's chosen values, then −∞ up to the length of the longest row.
+
+    Sorting these few values is faster than sorting all values.
+    """
+    counts, places = chosen.sum(1), np.flatnonzero(chosen)
+    rows = np.repeat(np.arange(len(values)), counts)
+    packed = np.full((len(values), counts.max()), -np.inf, np.float32)
+    packed[rows, np.arange(len(places)) - (np.cumsum(counts) - counts)[rows]] = values.ravel()[places]
+    return packed
+
+
+def _candidates(
+    sums: Float[np.ndarray, "groups units"], bootstrap: Bootstrap, k: int
+) -> tuple[Float[np.ndarray, " draws"], Bool[np.ndarray, " units"]]:
+    """Return a mean that the k-th unit of each draw has at least, and the units that can reach it.
 
     A unit's mean in a draw differs from its mean over all m examples by Σ over groups of (weight of
     each example − 1/m) · (sum − size · mean). The Cauchy–Schwarz inequality bounds this difference.
-    The other units cannot reach the k-th of the units with the highest means in any draw.
+    The k-th unit of a draw has at least the mean of the k-th of the units with the highest means.
     """
-    sizes, shares = bootstrap.sizes, bootstrap.shares
-    examples = sizes.sum()
-    mean = sums.sum(0) / examples
-    leaders = np.argpartition(-mean, min(len(mean), 4 * k) - 1)[: 4 * k]
-    reached = np.partition(shares @ sums[:, leaders], -k, axis=1)[:, -k].min()
-    # Σ (sum − size · mean)², multiplied out
-    squares = np.einsum("gu,gu->u", sums, sums) - mean * (2 * (sizes @ sums) - (sizes @ sizes) * mean)
-    distance = np.linalg.norm(shares - 1 / examples, axis=1).max()
-    bound = mean + distance * np.sqrt(np.maximum(squares, 0.0))
+    sizes, shares = bootstrap.sizes.astype(sums.dtype), bootstrap.shares
+    examples = bootstrap.sizes.sum()
+    with np.errstate(over="ignore", invalid="ignore"):
+        total, weighted = np.stack([np.ones_like(sizes), sizes]) @ sums
+        mean, squares = total / examples, np.einsum("gu,gu->u", sums, sums)
+        # Σ (sum − size · mean)², multiplied out. The second summand is for rounding in float32.
+        spread = squares - mean * (2 * weighted - (sizes @ sizes) * mean) + 1e-5 * squares
+        bound = mean + np.linalg.norm(shares - 1 / examples, axis=1).max() * np.sqrt(np.maximum(spread, 0.0))
+    # Squares of huge sums overflow. Then all units are candidates.
+    bound = np.where(np.isfinite(bound), bound, np.inf)
+    leaders = np.argpartition(-mean, min(len(mean), 2 * k) - 1)[: 2 * k]
+    reached = np.partition(shares @ sums[:, leaders].astype(np.float64), -k, axis=1)[:, -k]
     # The allowance is for rounding.
-    return np.flatnonzero(bound >= reached - 1e-6 * np.abs(bound).max())
+    reached = reached - 1e-6 * np.abs(bound).max()
+    return reached, bound >= reached.min()
