@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from unitrank_store.jobs.record import LIVE
 from unitrank_store.observability.counters import BUCKETS, Durations
 from unitrank_store.observability.snapshot import Snapshot, take_snapshot
 from unitrank_store.queue.rq_queue import QUEUES
@@ -155,6 +156,10 @@ def _records(snapshot: Snapshot) -> Iterator[Metric]:
         for status, count in counts.items():
             entered.add_metric([kind, status], count)
     yield entered
+    unfinished = GaugeMetricFamily("unitrank_jobs_unfinished", "Jobs and inspections that have not ended.", labels=["kind"])
+    for kind, by_status in snapshot.records.items():
+        unfinished.add_metric([kind], sum(by_status[status] for status in LIVE))
+    yield unfinished
     lost = CounterMetricFamily("unitrank_attempts_lost", "Attempts that ended because their process was lost.", labels=["kind"])
     for kind in snapshot.records:
         lost.add_metric([kind], snapshot.counted.lost.get(kind, 0))

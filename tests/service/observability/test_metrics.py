@@ -78,6 +78,18 @@ def test_metrics_when_jobs_come_and_go_then_count_them_by_status(client: httpx.C
     assert 0 < scrape.value("unitrank_queue_oldest_seconds", kind="job") < 60
 
 
+def test_metrics_when_jobs_wait_run_and_are_cancelled_then_these_are_unfinished(client: httpx.Client, served: Served) -> None:
+    jobs = JobStore(served.backend.connection)
+    running, cancelling, ended, _ = (jobs.create({"model": "m"}) for _ in range(4))
+    for record in (running, cancelling, ended):
+        jobs.start(record.id, "w")
+    jobs.cancel(cancelling.id)
+    jobs.finish(ended.id, 1, "succeeded")
+
+    assert Scrape(client).value("unitrank_jobs_unfinished", kind="job") == 3
+    assert Scrape(client).value("unitrank_jobs_unfinished", kind="inspection") == 0
+
+
 def test_metrics_when_workers_have_counted_then_show_it(client: httpx.Client, served: Served) -> None:
     counters = Counters(served.backend.connection)
     counters.ran(run("gradient", 0.5, 0.5) | {"other": 1})
