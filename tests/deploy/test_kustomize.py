@@ -30,7 +30,7 @@ def rendered(folder: Path) -> list[Manifest]:
 
 
 def composed(folder: Path, *components: str) -> list[Manifest]:
-    """The objects of the base with these components; the kustomization is in a copy of the files."""
+    """The objects of the base with these components, rendered in a copy of the files."""
     copy = folder / "kustomize"
     shutil.copytree(KUSTOMIZE, copy)
     (copy / "overlays" / "own").mkdir()
