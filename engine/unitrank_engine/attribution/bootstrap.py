@@ -137,7 +137,10 @@ def in_top(
 
 
 def _importance(mean: Float[np.ndarray, "draws units"], root: bool) -> Float[np.ndarray, "draws units"]:
-    """Return the importance in float32, the precision of a result's arrays: equal units stay equal."""
+    """Return the importance in float32, the precision of a result's arrays.
+
+    Equal units stay equal.
+    """
     return np.asarray((np.sqrt(np.maximum(mean, 0.0)) if root else mean).astype(np.float32))
 
 
