@@ -124,6 +124,7 @@ bench: install
 	$(BIN)/python -m benchmarks.paths
 	$(if $(UNITRANK_MNIST),$(BIN)/python -m benchmarks.paper)
 	$(if $(UNITRANK_MNIST),$(BIN)/python -m benchmarks.attribution)
+	$(if $(UNITRANK_MNIST),$(BIN)/python -m benchmarks.attribution.over_http)
 
 # Compares every method with plain formulas on many architectures, and writes docs/models.md. A run
 # that was stopped goes on where it ended. PARITY_ARGUMENTS='--jobs 4' uses more processes,

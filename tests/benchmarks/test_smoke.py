@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 ROOT = Path(__file__).parents[2]
 MODULES = [module.name for module in pkgutil.walk_packages(benchmarks.__path__, "benchmarks.")]
 SMALLEST: dict[str, list[str]] = {
-    "attribution": ["--images", "8", "--repeats", "1", "--threads", "1"],
+    "attribution.__main__": ["--images", "8", "--repeats", "1", "--threads", "1"],
+    "attribution.over_http": ["--images", "8", "--repeats", "1"],
     "batches": ["--rows", "16", "--repeats", "1"],
     "calibration.__main__": ["--jobs", "1", "--only", "two-classes", "missed-0.5", "--folder", "."],
     "checks": ["--examples", "20", "--pairs", "1", "--nets", "mlp"],
@@ -40,7 +41,7 @@ SMALLEST: dict[str, list[str]] = {
 """The arguments with which each benchmark takes the least time."""
 MEASURING = {"flood", "load", "loading", "study"}
 """These benchmarks exit with 1 if a goal is missed. In a run this small a miss has no meaning."""
-DEAR = {"flood", "load", "paper", "paths", "reuse", "study", "workers.growth", "workers.tenants"}
+DEAR = {"attribution.over_http", "flood", "load", "paper", "paths", "reuse", "study", "workers.growth", "workers.tenants"}
 """These benchmarks start services or compute for more than 20 s, and run in `make slow`."""
 GOAL_MISSED = ("GOAL MISSED: ", "more than 3 times as long as a raw load: ")
 ELSEWHERE = {

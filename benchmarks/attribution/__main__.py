@@ -10,102 +10,20 @@ import argparse
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from captum.attr import LayerConductance, LayerDeepLift, LayerFeatureAblation
-from examples.paper import DATA_HELP, Net
+from examples.paper import DATA_HELP
 from rich.console import Console
 from rich.table import Table as Lines
-from safetensors.torch import load_file
-from torch import Tensor
 
-from unitrank_engine.pipeline import run
-from unitrank_engine.program import Program
-from unitrank_schemas.jobs import JobRequest
-from unitrank_schemas.methods import with_ids
-from unitrank_tables import Table, open_table
+from benchmarks.attribution.bench import CLASSES, Bench, EqualError, agree, best_size, in_turns, timed
 
-CLASSES = 10
 GOALS = {"relu1": "at most 7", "relu2": "at most 3.5"}
 """Time for all classes, divided by the time for one."""
-RESOLVED = {"model": {"name": "m", "digest": "sha256:" + "0" * 64}, "dataset": {"name": "d", "digest": "sha256:" + "1" * 64}}
 SAME = {"name": "conductance", "id": "same", "steps": 10, "rule": "left", "spacing": "uniform"}
-BATCHES = (20, 50, 100, 200, 500, 1000)
-
-
-class Bench:
-    """The paper's network and the first `images` test images, for the engine and for Captum."""
-
-    def __init__(self, data: Path, folder: Path, images: int) -> None:
-        self.net = Net().eval()
-        self.net.load_state_dict(load_file(data / "allconv.safetensors"))
-        batch = torch.export.Dim("batch", min=1)
-        self.program = Program.from_exported(
-            torch.export.export(self.net, (torch.zeros(2, 1, 28, 28),), dynamic_shapes=({0: batch},))
-        )
-        arrays = np.load(data / "t10k.npz")
-        np.savez(folder / "images.npz", x=arrays["x"][:images], y=arrays["y"][:images])
-        self.table: Table = open_table(folder / "images.npz")
-        self.x = torch.from_numpy(arrays["x"][:images]).float()
-
-    def request(self, layer: str, method: dict[str, Any], **more: Any) -> JobRequest:
-        settings = {"ablation": None, "fidelity": None, "target": {"class": 3}, "inputs": {"x": "x"}} | more
-        parsed = JobRequest.model_validate({"model": "m", "dataset": "d", "layer": layer, "methods": [method], **settings})
-        return parsed.model_copy(update={"methods": with_ids(parsed.methods)})
-
-    def job(self, layer: str, method: dict[str, Any], **more: Any) -> np.ndarray:
-        """The mean scores, computed by a whole job as a worker runs it."""
-        request = self.request(layer, method, **more)
-        _, arrays = run(request, RESOLVED, self.program, self.table, lambda progress: None)
-        return arrays[f"importance/{request.methods[0].id}"][0]
-
-    def classes(self, layer: str, method: dict[str, Any], **more: Any) -> None:
-        """Run a job that explains every class."""
-        request = self.request(layer, method, **more, target={"class": "each"})
-        run(request, RESOLVED, self.program, self.table, lambda progress: None)
-
-    def captum(self, kind: Any, layer: str, size: int, images: int | None = None, **options: Any) -> np.ndarray:
-        """The mean scores, computed by Captum in batches of `size` images."""
-        method, total = kind(self.net, getattr(self.net, layer)), 0.0
-        x = self.x[:images]
-        for first in range(0, len(x), size):
-            batch = x[first : first + size]
-            total = total + method.attribute(batch, target=3, **options).detach().double().sum(0)
-        assert isinstance(total, Tensor)
-        return total.flatten().numpy() / len(x)
-
-
-def timed(call: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
-
-
-def in_turns(repeats: int, *calls: Callable[[], Any]) -> list[float]:
-    """The median seconds of each call. The calls alternate, after one run each to warm up."""
-    for call in calls:
-        call()
-    rounds = [[timed(call) for call in calls] for _ in range(repeats)]
-    return [statistics.median(times) for times in zip(*rounds, strict=True)]
-
-
-def best_size(call: Callable[[int], Any], sizes: tuple[int, ...] = BATCHES) -> int:
-    """The batch size with which the call is fastest."""
-    return min(sizes, key=lambda size: min(timed(lambda: call(size)) for _ in range(2)))
-
-
-def agree(engine: np.ndarray, captum: np.ndarray, within: float) -> None:
-    """Raises SystemExit if the scores differ by more than `within` times the largest score."""
-    difference = np.abs(engine - captum).max() / np.abs(captum).max()
-    if difference > within:
-        raise SystemExit(
-            f"the engine's and Captum's outputs differ by {difference:.1e} of the largest score; at most {within:.0e} is accepted"
-        )
 
 
 def conductance(bench: Bench, repeats: int, lines: Lines) -> None:
@@ -124,29 +42,14 @@ def conductance(bench: Bench, repeats: int, lines: Lines) -> None:
 
 
 def equal_error(bench: Bench, repeats: int, lines: Lines) -> None:
-    """Compare conductance at equal error.
-
-    Captum runs its default, 50 Gauss–Legendre nodes. The engine runs on α = t³ with the smallest
-    number of steps whose error is at most Captum's error.
-    """
-    images = len(bench.x) // 4
-    part = {"clusters": {"by": "members", "members": {"some": list(range(images))}}}
+    """Compare conductance at equal error, for one class and for all classes."""
     for layer in ("relu1", "relu2"):
-        truth = bench.job(layer, {"name": "conductance", "steps": 1000}, **part)
-        captum_error = np.abs(bench.captum(LayerConductance, layer, 20, images, baselines=0) - truth).max()
-        for steps in range(2, 51):
-            cubic = {"name": "conductance", "id": "cubic", "steps": steps, "rule": "trapezoid", "spacing": "cubic"}
-            engine_error = np.abs(bench.job(layer, cubic, **part) - truth).max()
-            if engine_error <= captum_error:
-                break
-        error = f"{engine_error / np.abs(truth).max():.1e} to {captum_error / np.abs(truth).max():.1e}"
-        size = best_size(lambda size, layer=layer: bench.captum(LayerConductance, layer, size, images, baselines=0), (10, 20, 50))
-        run_captum = lambda layer=layer, size=size: bench.captum(LayerConductance, layer, size, images, baselines=0)  # noqa: E731
-        run_engine = lambda layer=layer, cubic=cubic: bench.job(layer, cubic, **part)  # noqa: E731
-        seconds = in_turns(repeats, run_engine, run_captum)
-        lines.add_row(f"conductance n={steps}, errors {error}, {layer}", f"batch {size}, n=50", *_figures(*seconds), "6")
-        run_all_classes = lambda layer=layer, cubic=cubic: bench.classes(layer, cubic, **part)  # noqa: E731
-        all_classes, one_class, one_of_captum = in_turns(repeats, run_all_classes, run_engine, run_captum)
+        equal = EqualError.of(bench, layer)
+        seconds = in_turns(repeats, equal.engine, equal.captum)
+        lines.add_row(
+            f"conductance n={equal.steps}, {equal.errors}, {layer}", f"batch {equal.size}, n=50", *_figures(*seconds), "6"
+        )
+        all_classes, one_class, one_of_captum = in_turns(repeats, equal.all_classes, equal.engine, equal.captum)
         figures = _figures(all_classes, CLASSES * one_of_captum)
         lines.add_row(f"the same, all ten classes, {layer}", "ten times one class", *figures, "12")
         times = f"{all_classes / one_class:.1f}"
