@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unitrank.client.given import GivenRanking, given
 from unitrank.client.tables import array_of
 from unitrank.errors import NotPossible
-from unitrank.results import read_npz
+from unitrank.score_files import read_scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,30 +44,17 @@ class GivenScores:
 
 
 def given_scores(scores: Any) -> GivenScores:
-    """The scores of an array, a tensor, a list, a mapping of clusters, or the path of a .npz file.
+    """The scores of an array, a tensor, a list, a mapping of clusters, or a file.
 
-    A file has one array; one array for each cluster, under the cluster's name; or the arrays
-    `importance`, with a row for each cluster, and `cluster`, with their names. Raises NotPossible.
+    `read_scores` describes the file. Raises NotPossible.
     """
     if isinstance(scores, str | Path):
-        return _of_file(Path(scores))
+        return given_scores(read_scores(Path(scores)))
     if isinstance(scores, Mapping):
         if not scores:
             raise NotPossible("the scores are empty; give the scores of at least one cluster", code="invalid_request")
         return GivenScores({str(name): _numbers(values, f"scores of cluster {name!r}") for name, values in scores.items()}, None)
     return GivenScores(None, _numbers(scores, "scores"))
-
-
-def _of_file(path: Path) -> GivenScores:
-    try:
-        arrays = read_npz(path)
-    except (OSError, ValueError, EOFError) as error:
-        raise NotPossible(
-            f"{path} cannot be read: {error}; give a .npz file that numpy.savez wrote, with the scores of each unit", code="no_file"
-        ) from error
-    if set(arrays) == {"importance", "cluster"}:
-        return given_scores(dict(zip(arrays["cluster"].tolist(), arrays["importance"], strict=True)))
-    return given_scores(next(iter(arrays.values())) if len(arrays) == 1 else arrays)
 
 
 def _numbers(values: Any, subject: str) -> NDArray[Any]:

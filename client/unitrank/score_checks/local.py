@@ -50,7 +50,7 @@ def check_scores(
             torch.utils.data.Dataset.
         layer: name of the layer whose units have the scores.
         scores: a score for each unit, averaged over the examples; a mapping of clusters to such
-            scores; or the path of a .npz file with one array, or one array for each cluster.
+            scores; or the path of a file with one array, or one array for each cluster.
         at: `output` or `input` of the layer.
         target: the class and the score that are explained, as in a job's request; None: the
             logit of the labelled class, or of the predicted class without labels.

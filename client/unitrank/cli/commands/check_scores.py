@@ -17,7 +17,10 @@ app = typer.Typer()
 @app.command("check-scores")
 def check(
     scores: Annotated[
-        Path, typer.Argument(help="A .npz file with one array, a score for each unit, or with one array for each cluster.")
+        Path,
+        typer.Argument(
+            help="An .npy, .npz or safetensors file with one array, a score for each unit, or with one array for each cluster."
+        ),
     ],
     model: Annotated[
         str, typer.Option(help="The network, `net.py:name` or `package.module:name`; or the name of a model in the service.")

@@ -19,11 +19,11 @@ from unitrank.cli.output import (
     print_table,
     read_request,
 )
-from unitrank.cli.score_files import read_scores
 from unitrank.client.progress import line_of
 from unitrank.client.sync import JobHandle
 from unitrank.errors import NotPossible
 from unitrank.results import LEADER_COLUMNS, leader_rows
+from unitrank.score_files import given_files
 from unitrank_schemas.jobs import JobStatus
 
 app = typer.Typer()
@@ -80,7 +80,7 @@ def submit(
     The request comes from a file, from options, or from both; options override the file.
     """
     request = _request(file, {"model": model, "layer": layer, "dataset": dataset}, method, clusters, set_ or [])
-    scores = read_scores(given or [], made_on)
+    scores = given_files(given or [], made_on)
     seconds = parse_seconds(timeout)
     with open_client(url) as service:
         client = service.within(seconds)

@@ -1,4 +1,4 @@
-"""`--given NAME=FILE`: the kinds of files that hold scores."""
+"""The kinds of files that hold scores, for `--given NAME=FILE` and for `check_scores`."""
 
 from pathlib import Path
 from typing import Any
@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from unitrank.cli.score_files import read_scores
 from unitrank.errors import NotPossible
+from unitrank.score_checks.given_scores import given_scores
+from unitrank.score_files import given_files
 
 ROWS = np.arange(6.0).reshape(2, 3)
 
 
 def entry(file: Path, made_on: str | None = None) -> Any:
-    scores = read_scores([f"mine={file}"], made_on)["mine"]
+    scores = given_files([f"mine={file}"], made_on)["mine"]
     return scores.entry(importance=scores.importance())
 
 
@@ -61,4 +62,28 @@ def test_file_when_it_cannot_be_read_then_the_error_says_what_to_give(tmp_path: 
         (f"mine={tmp_path / 'objects.npy'}",): "cannot be read",
     }.items():
         with pytest.raises(NotPossible, match=words):
-            read_scores(list(arguments), None)
+            given_files(list(arguments), None)
+
+
+def test_file_when_its_scores_are_checked_then_it_may_have_every_kind(tmp_path: Path) -> None:
+    np.save(tmp_path / "whole.npy", ROWS)
+    np.savez(tmp_path / "whole.npz", attributions=ROWS)
+    save_file({"3": ROWS[0], "4": ROWS[1]}, tmp_path / "clusters.safetensors")
+    np.savez(tmp_path / "clusters.npz", importance=ROWS, cluster=np.array([3, 4]))
+    np.savez(tmp_path / "one.npz", importance=ROWS[:1], cluster=np.array(["3"]))
+
+    for name in ("whole.npy", "whole.npz"):
+        scores = given_scores(tmp_path / name)
+        assert (scores.by_cluster, np.array(scores.of_all).tolist()) == (None, ROWS.tolist())
+    for name, clusters in {"clusters.safetensors": ["3", "4"], "clusters.npz": ["3", "4"], "one.npz": ["3"]}.items():
+        by_cluster = given_scores(str(tmp_path / name)).by_cluster
+        assert by_cluster is not None
+        assert {cluster: rows.tolist() for cluster, rows in by_cluster.items()} == dict(zip(clusters, ROWS.tolist(), strict=False))
+
+
+def test_file_when_rows_and_clusters_differ_then_the_error_names_both(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", importance=ROWS, cluster=np.array(["x", "y", "z"]))
+
+    for read in (given_scores, entry):
+        with pytest.raises(NotPossible, match="'importance' has 2 rows and 'cluster' has 3"):
+            read(tmp_path / "a.npz")

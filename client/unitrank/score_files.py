@@ -1,5 +1,8 @@
-"""Given scores in files, as `--given NAME=FILE` names them."""
+"""Reads scores from files: for `--given NAME=FILE`, and for `check_scores`."""
 
+from __future__ import annotations
+
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +10,10 @@ from unitrank.client.given import GivenRanking, given
 from unitrank.errors import NotPossible
 
 WHOLE = ("importance", "scores", "arr_0")
-"""Names of a file's only array that do not name a cluster; numpy.savez calls an array arr_0."""
+"""Names of an array that do not name a cluster; numpy.savez calls an array arr_0."""
 
 
-def read_scores(assignments: list[str], made_on: str | None) -> dict[str, GivenRanking]:
+def given_files(assignments: list[str], made_on: str | None) -> dict[str, GivenRanking]:
     """The scores of each `NAME=FILE`, by name. Raises NotPossible.
 
     `made_on`: see `unitrank.given`.
@@ -24,23 +27,26 @@ def read_scores(assignments: list[str], made_on: str | None) -> dict[str, GivenR
             )
         if name in scores:
             raise NotPossible(f"--given {name}=… is there twice; give each file of scores another name", code="duplicate_id")
-        scores[name] = _given(name, Path(file), made_on)
+        scores[name] = given(read_scores(Path(file), WHOLE), name, made_on=made_on)
     return scores
 
 
-def _given(name: str, file: Path, made_on: str | None) -> GivenRanking:
-    """The scores in a file.
+def read_scores(file: Path, whole: Collection[str] | None = None) -> Any:
+    """The scores in a file: one array for all clusters, or a mapping from a cluster to its array.
 
-    - An .npy, or the only array of a file: one importance for all clusters.
+    - An .npy, or the only array of a file: one array for all clusters.
     - `importance` and `cluster`: a row for each cluster.
     - Otherwise an array for each cluster, by the cluster's name.
+
+    `whole`: names of an only array that is for all clusters; None: any name. Raises NotPossible.
     """
     arrays = _arrays(file)
+    name, array = next(iter(arrays.items()), ("", None))
+    if len(arrays) == 1 and (whole is None or name in whole):
+        return array
     if "cluster" in arrays and "importance" in arrays:
-        return given(arrays["importance"], name, clusters=arrays["cluster"], made_on=made_on)
-    if len(arrays) == 1 and next(iter(arrays)) in WHOLE:
-        return given(next(iter(arrays.values())), name, made_on=made_on)
-    return given(arrays, name, made_on=made_on)
+        return dict(zip(arrays["cluster"].tolist(), arrays["importance"], strict=True))
+    return arrays
 
 
 def _arrays(file: Path) -> dict[str, Any]:
@@ -57,4 +63,7 @@ def _arrays(file: Path) -> dict[str, Any]:
         with open_table(file) as table:
             return {field: table.read(field, slice(None)) for field in table.fields}
     except (BadTable, ValueError) as error:
-        raise NotPossible(f"the file {file} cannot be read: {getattr(error, 'detail', error)}", code="invalid_request") from error
+        reason = getattr(error, "detail", error)
+        raise NotPossible(
+            f"the file {file} cannot be read: {reason}; give an .npy, .npz or safetensors file with scores", code="invalid_request"
+        ) from error
