@@ -7,7 +7,6 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import uuid4
 
@@ -131,10 +130,10 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str, dr
     folders = stores.blobs.spool / "children"
     scratch.sweep(folders)
     entry = WorkerEntry(name, QUEUES[kind], device, os.getpid(), socket.gethostname(), time.time(), time.time())
-    child_settings, secrets = _child_settings(settings, folders), _secrets(url, settings)
+    child_settings, secrets = ChildSettings.of(settings, folders), _secrets(url, settings)
     children = ChildPool(
         lambda: ChildHandle(child_settings, engine, device, secrets=secrets),
-        pool_limits(settings, kind, device),
+        PoolLimits.of(settings, kind, device),
         stores.counters.child_ended,
     )
     models, waiting = ModelStore(connection, stores.blobs), JobStore.of(connection, settings)
@@ -168,32 +167,6 @@ def _stores(settings: Settings, connection: redis.Redis, kind: str, device: str)
         counters=Counters(connection),
         # Weights of 16 bits are stored with 32 bits. The GiB is for the program.
         most_archive_bytes=2 * settings.max_model_bytes + GiB,
-    )
-
-
-def pool_limits(settings: Settings, kind: str, device: str) -> PoolLimits:
-    """The limits of a worker's children. `kind`: `job` or `inspection`.
-
-    A GPU has room for one process with loaded models, and an inspection leaves no model loaded.
-    """
-    return PoolLimits(
-        children=settings.children if kind == "job" and device == "cpu" else 1,
-        total_bytes=settings.idle_children_bytes,
-        child_bytes=settings.idle_child_bytes or settings.warm_models_bytes + GiB,
-    )
-
-
-def _child_settings(settings: Settings, scratch: Path) -> ChildSettings:
-    return ChildSettings(
-        scratch=str(scratch),
-        operators=settings.operators,
-        warm_models=settings.warm_models,
-        warm_models_bytes=settings.warm_models_bytes,
-        max_result_bytes=settings.max_result_bytes,
-        child_memory_bytes=settings.child_memory_bytes,
-        log_format=settings.log_format,
-        confinement=settings.confinement,
-        readable_folders=settings.readable_folders,
     )
 
 

@@ -1,9 +1,14 @@
 """The settings that a worker hands to its child."""
 
 from dataclasses import asdict, dataclass
-from typing import Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from unitrank_schemas.base import Json
+
+if TYPE_CHECKING:
+    # The child reads this module, and must not load the client of the store.
+    from unitrank_store.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,21 @@ class ChildSettings:
     log_format: str = "people"
     confinement: str = "try"
     readable_folders: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, settings: "Settings", scratch: Path) -> Self:
+        """The operator's settings for a child. `scratch`: folder of the children's folders."""
+        return cls(
+            scratch=str(scratch),
+            operators=settings.operators,
+            warm_models=settings.warm_models,
+            warm_models_bytes=settings.warm_models_bytes,
+            max_result_bytes=settings.max_result_bytes,
+            child_memory_bytes=settings.child_memory_bytes,
+            log_format=settings.log_format,
+            confinement=settings.confinement,
+            readable_folders=settings.readable_folders,
+        )
 
     def to_json(self) -> Json:
         """The settings as the JSON object of a message."""

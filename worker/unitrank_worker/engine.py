@@ -36,6 +36,7 @@ class Assignment:
     `manifest`: set for a request that has not been checked. `parts`: parts of earlier jobs.
     `span`: opens a span of the trace around a stage.
     `further`: reference → file and chunk digests of the datasets that entries of `methods` read.
+    `runner`: runs the passes over rows, in this process or in others.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Assignment:
     manifest: Json | None = None
     parts: Any = None  # Any: the engine's own protocol, which is imported with torch
     span: Span = nullcontext
+    runner: Any = None  # Any: as above
     digests: ChunkDigests | None = None
     further: Mapping[str, tuple[Path, ChunkDigests | None]] = field(default_factory=dict)
 

@@ -6,6 +6,7 @@ from typing import Literal
 from unitrank_engine.errors import Cancelled, EngineError, is_out_of_memory
 from unitrank_schemas.base import Json
 from unitrank_tables.errors import BadTable
+from unitrank_worker.distributed.errors import RangeFailed
 from unitrank_worker.problem import INTERNAL, problem
 
 # After these errors every call to CUDA in the same process fails, so the process must end.
@@ -38,6 +39,8 @@ def _problem_of(error: Exception) -> Json:
         rankings = {"ranking": error.ranking, "finished": list(error.finished)}
         details = {name: value for name, value in rankings.items() if value}
         return problem(error.code, error.detail, retryable=error.retryable) | details
+    if isinstance(error, RangeFailed):
+        return error.problem
     if isinstance(error, BadTable):
         return problem(error.code, error.detail, status=500 if error.code == "dataset_corrupt" else 422)
     if is_out_of_memory(error):

@@ -13,6 +13,13 @@ JobStatus = Literal["queued", "running", "cancelling", "succeeded", "failed", "c
 ENDED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "timed_out"})
 
 
+class Shards(Schema):
+    """The ranges of rows of the pass that runs, in a job that is divided between nodes."""
+
+    done: int
+    total: int
+
+
 class Progress(Schema):
     """The progress of a running job."""
 
@@ -21,6 +28,7 @@ class Progress(Schema):
     unit: str = Field(description="Unit of `done` and `total`.", examples=["examples"])
     stage: str = Field(examples=["attribution", "ablation"])
     eta: float | None = Field(None, description="Estimated seconds until the end; null without an estimate.")
+    shards: Shards | None = Field(None, description="Ranges of the pass that runs; null if the job runs on one node.")
 
 
 class JobLinks(Schema):

@@ -7,7 +7,6 @@ import pytest
 
 from unitrank_store.settings import Settings
 from unitrank_tables.sizes import GiB
-from unitrank_worker.__main__ import pool_limits
 from unitrank_worker.children.handle import ChildHandle
 from unitrank_worker.children.pool import ChildPool, Load, PoolLimits
 
@@ -92,7 +91,7 @@ def test_tenants_when_too_many_then_the_least_recently_used_child_ends_first() -
 
 
 def test_worker_when_on_a_gpu_then_one_child_ends_before_the_next_opens_the_device() -> None:
-    limits = pool_limits(Settings(children=4), "job", "cuda:0")
+    limits = PoolLimits.of(Settings(children=4), "job", "cuda:0")
     bed = Bed(limits)
     bed.run("a")
     del bed.events[:]
@@ -100,11 +99,11 @@ def test_worker_when_on_a_gpu_then_one_child_ends_before_the_next_opens_the_devi
 
     assert limits.children == 1
     assert bed.events == ["end 1", "open 2", "start 3"]
-    assert pool_limits(Settings(children=4), "job", "cpu").children == 4
+    assert PoolLimits.of(Settings(children=4), "job", "cpu").children == 4
 
 
 def test_worker_when_it_inspects_then_keeps_one_child() -> None:
-    assert pool_limits(Settings(children=4), "inspection", "cpu").children == 1
+    assert PoolLimits.of(Settings(children=4), "inspection", "cpu").children == 1
 
 
 def test_children_when_their_memory_exceeds_the_total_then_the_last_one_stays() -> None:
@@ -180,5 +179,5 @@ def test_child_when_it_cannot_be_started_then_counts_as_ended(monkeypatch: pytes
 
 
 def test_settings_when_a_child_may_hold_more_models_then_it_may_be_larger() -> None:
-    assert pool_limits(Settings(warm_models_bytes=5 * GiB), "job", "cpu").child_bytes == 6 * GiB
-    assert pool_limits(Settings(idle_child_bytes=7), "job", "cpu").child_bytes == 7
+    assert PoolLimits.of(Settings(warm_models_bytes=5 * GiB), "job", "cpu").child_bytes == 6 * GiB
+    assert PoolLimits.of(Settings(idle_child_bytes=7), "job", "cpu").child_bytes == 7

@@ -10,10 +10,12 @@ orders of two tenants. The spare has loaded the engine, which takes seconds, and
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import structlog
 
+from unitrank_store.settings import Settings
+from unitrank_tables.sizes import GiB
 from unitrank_worker.children.handle import ChildHandle
 
 log = structlog.get_logger()
@@ -32,6 +34,18 @@ class PoolLimits:
     children: int = 4
     total_bytes: int = 4 << 30
     child_bytes: int = 3 << 30
+
+    @classmethod
+    def of(cls, settings: Settings, kind: str, device: str) -> Self:
+        """The limits of the operator's settings. `kind`: `job` or `inspection`.
+
+        A GPU has room for one process with loaded models, and an inspection leaves no model loaded.
+        """
+        return cls(
+            children=settings.children if kind == "job" and device == "cpu" else 1,
+            total_bytes=settings.idle_children_bytes,
+            child_bytes=settings.idle_child_bytes or settings.warm_models_bytes + GiB,
+        )
 
 
 class Load(NamedTuple):

@@ -4,29 +4,28 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import structlog
 from pydantic import ValidationError
 
-from unitrank_engine.errors import Cancelled, EngineError
+from unitrank_engine.errors import EngineError
 from unitrank_schemas.base import Json
 from unitrank_schemas.jobs import JobRequest
 from unitrank_tables import ChunkDigests
 from unitrank_tables.files import open_file
-from unitrank_tables.part import Part, decode_part, encode_part
 from unitrank_tables.result_arrays import encode_arrays
+from unitrank_worker.distributed.runners import ROLES
 from unitrank_worker.engine import Assignment, Engine, Upload
 from unitrank_worker.failures import ending, is_unexpected, spoils_process
 from unitrank_worker.problem import WORKER_TOO_OLD
 from unitrank_worker.process.channel import Channel, Message
+from unitrank_worker.process.parent import span
 
 log = structlog.get_logger()
 
-REPORT_SECONDS = 0.2
-"""Shortest time between two messages with progress, in seconds."""
 PIECE_BYTES = 1 << 20
 
 
@@ -46,7 +45,7 @@ def perform(order: Message, channel: Channel, engine: Engine, scratch: Path) -> 
             status, problem = ending(error, content["run"])
             spoiled = spoils_process(error)
             unexpected = is_unexpected(problem)
-            (log.error if unexpected else log.info)("failed", exc_info=unexpected)
+            (log.error if unexpected else log.info)(status, exc_info=unexpected)
         finally:
             order.close()
         channel.send({"end": status, "problem": problem, "warm": warm_models(engine), "leaving": spoiled})
@@ -60,8 +59,8 @@ def warm_models(engine: Engine) -> list[Json]:
 
 def _run_job(order: Message, channel: Channel, engine: Engine, scratch: Path) -> None:
     content = order.content
-    report = Reporter(channel)
-    report.raise_if_stopped()
+    role = ROLES[content.get("role", "local")](channel)
+    role.report.raise_if_stopped()
     table, *others = order.paths()
     further = content.get("further", [])
     chunks = [ChunkDigests.from_json(digests) for digests in content.get("digests") or []]
@@ -78,13 +77,22 @@ def _run_job(order: Message, channel: Channel, engine: Engine, scratch: Path) ->
             for index, (reference, path) in enumerate(zip(further, others, strict=False), start=1)
         },
         manifest=content["manifest"],
-        parts=ParentParts(channel),
-        span=lambda stage: _span(channel, stage),
+        parts=role.parts,
+        span=nullcontext if role.is_replica else lambda stage: span(channel, stage),
+        runner=role.runner,
     )
     since = time.monotonic()
-    summary, arrays = engine.run(assignment, report)
+    summary, arrays = engine.run(assignment, role.report)
     seconds = time.monotonic() - since
-    channel.send({"result": summary, "progress": report.last, "seconds": seconds}, encode_arrays(arrays))
+    if not role.is_replica:
+        result = _completed(summary, role.nodes, content.get("warnings", []))
+        channel.send({"result": result, "progress": role.report.last, "seconds": seconds}, encode_arrays(arrays))
+
+
+def _completed(summary: Json, nodes: int | None, warnings: Sequence[Json]) -> Json:
+    """The summary with the number of nodes, and with the parent's warnings."""
+    cost = {"cost": {**summary.get("cost", {}), "nodes": nodes}} if nodes is not None else {}
+    return {**summary, **cost} | ({"warnings": [*summary.get("warnings", []), *warnings]} if warnings else {})
 
 
 def _request_of(stored: Json) -> JobRequest:
@@ -111,74 +119,6 @@ def _inspect_model(order: Message, channel: Channel, engine: Engine, scratch: Pa
 
 
 KINDS = {"job": _run_job, "inspection": _inspect_model}
-
-
-class Reporter:
-    """Sends progress to the parent a few times a second.
-
-    Raises Cancelled if the parent sent a stop.
-    """
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-        self._next = time.monotonic() + REPORT_SECONDS
-        self.last: Json | None = None
-
-    def __call__(self, progress: Json) -> None:
-        self.last = progress
-        self.raise_if_stopped()
-        # A stage without a total can take long, so it is reported at once.
-        if progress["total"] and time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + REPORT_SECONDS
-        self._channel.send({"progress": progress})
-
-    def raise_if_stopped(self) -> None:
-        """Raises Cancelled if the parent has sent a stop."""
-        message = self._channel.receive(0)
-        if message is not None and "stop" in message.content:
-            raise Cancelled("the parent stopped the job")
-
-
-class ParentParts:
-    """Parts of earlier jobs. The parent reads and writes them in the store."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-
-    def get(self, fingerprints: Sequence[str]) -> dict[str, Part]:
-        """The parts that the store has. Raises Cancelled if the parent sends a stop instead."""
-        if not fingerprints:
-            return {}
-        self._channel.send({"find_parts": list(fingerprints)})
-        while (answer := self._channel.receive()) is None or "parts" not in answer.content:
-            if answer is not None and "stop" in answer.content:
-                raise Cancelled("the parent stopped the job")
-        parts: dict[str, Part] = {}
-        start = 0
-        for fingerprint, size in answer.content["parts"]:
-            part = decode_part(answer.payload[start : start + size])
-            start += size
-            if part is not None:
-                parts[fingerprint] = part
-        return parts
-
-    def put(self, parts: Mapping[str, Part]) -> None:
-        """Send parts to the parent, which keeps them for later jobs."""
-        for fingerprint, part in parts.items():
-            data = encode_part(part)
-            if len(data) <= self._channel.payload_bytes:
-                self._channel.send({"keep_part": fingerprint}, data)
-
-
-@contextmanager
-def _span(channel: Channel, stage: str) -> Iterator[None]:
-    """Send the start and the end of the stage to the parent, in unix seconds, for its trace."""
-    since = time.time()
-    try:
-        yield
-    finally:
-        channel.send({"span": stage, "since": since, "until": time.time()})
 
 
 @contextmanager

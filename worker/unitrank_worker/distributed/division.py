@@ -1,0 +1,259 @@
+"""Hands the ranges of a job's passes to nodes, and joins their results. It knows no Ray."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+from safetensors import SafetensorError
+
+from unitrank_schemas.base import Json
+from unitrank_tables.range_result import RangeJoin, RangeResult
+from unitrank_worker.distributed.questions import Answer, question_digest
+from unitrank_worker.distributed.replica import JobHead, Outcome, Step
+from unitrank_worker.problem import INTERNAL, problem
+
+log = structlog.get_logger()
+
+AHEAD = 4
+"""Ranges for each node that may be handed out beyond the first range that is not joined."""
+CRASHES_ALLOWED = 1
+"""Number of crashes of the child that computes a range, before the job fails."""
+LOSSES_ALLOWED = 5
+"""Number of nodes that may be lost while they compute the same range, before the job fails."""
+SHARDS_SECONDS = 0.25
+"""Shortest time between two messages with the progress of a pass, in seconds."""
+
+Kept = Any
+"""An answer as the nodes get it. Any: Ray's reference to an object."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A range that a node has ended.
+
+    `key`: of the job. `place`: the address of the node's machine.
+    `outcome`: None if the node was lost.
+    `is_first`: whether the range was the one that the node computed, and not one that waited.
+    """
+
+    key: str
+    place: str
+    index: int
+    outcome: Outcome | None
+    is_first: bool = True
+
+
+class Nodes(Protocol):
+    """The nodes that compute ranges."""
+
+    def free(self) -> Sequence[str]:
+        """The nodes that can take another range, the least busy ones first."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """The number of nodes that can compute."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether a node has a range that has not ended."""
+        ...
+
+    def keep(self, answer: Answer) -> Kept:
+        """Make the answer available to all nodes."""
+        ...
+
+    def submit(self, node: str, head: JobHead, step: Step, index: int, answers: Sequence[Kept]) -> None:
+        """Give a node a range. `answers`: of all earlier questions of the job."""
+        ...
+
+    def wait(self, seconds: float) -> Sequence[Done]:
+        """The ranges that have ended, after at most `seconds`."""
+        ...
+
+    def leave_out(self, place: str) -> None:
+        """Give the machine no further ranges of this job."""
+        ...
+
+    def stop(self, key: str) -> None:
+        """Stop the job on all nodes. Does not wait."""
+        ...
+
+
+class _Pass:
+    """A pass that runs. `places`: the machines that have computed its ranges."""
+
+    def __init__(self, step: Step, ranges: int) -> None:
+        self.step = step
+        self.ranges = ranges
+        self.join = RangeJoin(ranges)
+        self.again: deque[int] = deque()
+        self.next = 0
+        self.done = 0
+        self.crashes: Counter[int] = Counter()
+        self.losses: Counter[int] = Counter()
+        self.places: set[str] = set()
+
+    def take(self, window: int) -> int | None:
+        """The next range to hand out; None if none may be handed out now.
+
+        `window`: number of ranges beyond the first one that is not joined. Results that come before
+        their turn wait in memory, so their number has a limit.
+        """
+        if self.again:
+            return self.again.popleft()
+        first_missing = self.ranges - self.join.missing
+        if self.next >= min(self.ranges, first_missing + window):
+            return None
+        self.next += 1
+        return self.next - 1
+
+
+class Division:
+    """A job that is divided between nodes.
+
+    `failed`: whether the owner got a message that the job has failed.
+    """
+
+    def __init__(
+        self,
+        head: JobHead,
+        nodes: Nodes,
+        send: Callable[[Json, bytes], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`send`: sends a message to the owner. `clock`: returns seconds."""
+        self.head = head
+        self.failed = False
+        self._nodes = nodes
+        self._send = send
+        self._clock = clock
+        self._answers: list[Kept] = []
+        self._pass: _Pass | None = None
+        self._rows = 0
+        self._progress: Json | None = None
+        self._sent_at = -SHARDS_SECONDS
+        self._unsent = False
+        self._unreadable: dict[str, str] = {}
+
+    @property
+    def running(self) -> bool:
+        """Whether a pass runs."""
+        return self._pass is not None
+
+    def begin_pass(self, question: Json) -> None:
+        """Begin the pass that the owner asks for.
+
+        Raises ValueError if the question is malformed.
+        """
+        stage, ranges = question["pass"], question["ranges"]
+        if self._pass is not None or not isinstance(stage, str) or not isinstance(ranges, int) or ranges < 1:
+            raise ValueError("the owner's pass is malformed")
+        self._pass = _Pass(Step(len(self._answers), question_digest(question)), ranges)
+        self.hand_out()
+
+    def note_answer(self, question: Json, content: Json, payload: bytes) -> None:
+        """Note the answer that the owner got from its parent, for the replicas."""
+        self._answers.append(self._nodes.keep(Answer(question_digest(question), content, payload)))
+
+    def hand_out(self) -> None:
+        """Give ranges to all nodes that can take one, and report the progress if it is due."""
+        current = self._pass
+        if current is None:
+            return
+        if self._unsent and self._clock() - self._sent_at >= SHARDS_SECONDS:
+            self._send_shards(current)
+        window = AHEAD * max(2, self._nodes.count)
+        while free := self._nodes.free():
+            for node in free:
+                index = current.take(window)
+                if index is None:
+                    return
+                self._nodes.submit(node, self.head, current.step, index, self._answers)
+
+    def take(self, done: Done) -> None:
+        """Take the outcome of a range. Ranges of other jobs and of a failed one are ignored."""
+        current = self._pass
+        if current is None or done.key != self.head.key:
+            return
+        outcome = done.outcome
+        if outcome is None:
+            self._lost(current, done)
+        elif outcome.kind == "computed":
+            self._computed(current, done, outcome)
+        elif outcome.kind == "failed":
+            self.fail(outcome.details)
+        elif outcome.kind == "unreadable":
+            self._leave_out(current, done, str(outcome.details["reason"]))
+        else:
+            self._crashed(current, done.index, current.crashes, CRASHES_ALLOWED)
+
+    def fail(self, reason: Json) -> None:
+        """Send the owner that the job has failed. `reason`: the problem."""
+        self._pass = None
+        self.failed = True
+        self._send({"failed": reason}, b"")
+
+    def _computed(self, current: _Pass, done: Done, outcome: Outcome) -> None:
+        try:
+            current.join.add(done.index, RangeResult.decode(outcome.payload))
+        except (SafetensorError, TypeError, ValueError) as error:
+            log.error("ranges not joined", job=self.head.key, range=done.index, error=str(error))
+            self.fail(INTERNAL)
+            return
+        current.done += 1
+        current.places.add(done.place)
+        self._rows += outcome.details["rows"]
+        self._progress = outcome.details["progress"]
+        self._unsent = True
+        if not current.join.missing:
+            self._end_pass(current)
+
+    def _end_pass(self, current: _Pass) -> None:
+        self._send_shards(current)
+        payload = current.join.result().encode()
+        content = {"joined": current.ranges}
+        self._answers.append(self._nodes.keep(Answer(current.step.question, content, payload)))
+        self._pass = None
+        self._send(content | {"nodes": len(current.places)}, payload)
+
+    def _send_shards(self, current: _Pass) -> None:
+        self._sent_at, self._unsent = self._clock(), False
+        shards = {"done": current.done, "total": current.ranges}
+        self._send({"shards": shards, "rows": self._rows, "progress": self._progress}, b"")
+
+    def _lost(self, current: _Pass, done: Done) -> None:
+        """Hand out the range of a lost node again."""
+        log.warning("node lost", job=self.head.key, place=done.place, range=done.index)
+        if done.is_first:
+            self._crashed(current, done.index, current.losses, LOSSES_ALLOWED)
+        else:
+            current.again.append(done.index)
+
+    def _crashed(self, current: _Pass, index: int, counts: Counter[int], allowed: int) -> None:
+        counts[index] += 1
+        if counts[index] > allowed:
+            detail = (
+                f"the process that computed range {index + 1} of {current.ranges} ended {counts[index]} times; "
+                "other jobs are not affected; submit the job again, and if it fails again, send its id to the operator"
+            )
+            self.fail(problem("worker_lost", detail, status=500, retryable=True))
+        else:
+            current.again.append(index)
+
+    def _leave_out(self, current: _Pass, done: Done, reason: str) -> None:
+        """Go on without a node that cannot read the blobs; fail if no node is left."""
+        self._unreadable[done.place] = reason
+        self._nodes.leave_out(done.place)
+        current.again.append(done.index)
+        if not self._nodes.count:
+            places = ", ".join(f"{place} ({reason})" for place, reason in sorted(self._unreadable.items()))
+            detail = (
+                f"no node of the cluster can read the model and the dataset: {places}; the operator must give "
+                "every node the same UNITRANK_BLOBS, with its credentials, or the same folder UNITRANK_STATE"
+            )
+            self.fail(problem("node_without_blobs", detail, status=500, retryable=True))
