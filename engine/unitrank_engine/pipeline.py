@@ -21,6 +21,7 @@ from unitrank_engine.job.clusters.forward import Forward
 from unitrank_engine.job.clusters.holdout import Halves, halve
 from unitrank_engine.job.context import JobContext, PassCost
 from unitrank_engine.job.examples import Examples
+from unitrank_engine.job.passes import LocalRunner, PassRunner
 from unitrank_engine.job.progress import ProgressMeter, Report
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_engine.job.units import PlaceUnits
@@ -56,6 +57,7 @@ def run(
     parts: PartStore | None = None,
     span: Span = nullcontext,
     further: Mapping[str, Table] = NO_TABLES,
+    runner: PassRunner | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Compute a checked request; return its summary as JSON values, and its arrays by name.
 
@@ -66,6 +68,7 @@ def run(
     `parts`: intermediate results of earlier jobs, which this job reuses and adds to.
     `span`: opens a tracing span around each stage.
     `further`: reference → table of the datasets that entries of `methods` read.
+    `runner`: runs the passes over rows; by default in this process.
 
     Raises EngineError for errors that only a run can show, and any error that `report` raises.
     """
@@ -73,7 +76,7 @@ def run(
     reset_peak_bytes(program.device)
     with filled_memory() if program.fills_memory else nullcontext(), naming_singular_matrices():
         with span("prepare"):
-            context = prepare(request, resolved, program, table, report, parts)
+            context = prepare(request, resolved, program, table, report, parts, runner)
         stages = Stages(context, parts or NoPartStore(), further)
         stages.plan()
         with span("attribution"):
@@ -97,6 +100,7 @@ def prepare(
     table: Table,
     report: Report,
     parts: PartStore | None = None,
+    runner: PassRunner | None = None,
 ) -> JobContext:
     """Find the place, the clusters and their halves, before the main pass. Raises EngineError."""
     output = request.output or next(iter(program.outputs))
@@ -106,8 +110,9 @@ def prepare(
     model, dataset = resolved.get("clean") or resolved["model"]["digest"], resolved["dataset"]["digest"]
     clusters_key = request.clusters.model_dump(mode="json")
     streams = RandomStreams.of(request.seed, model, request.layer, request.at, request.units, dataset, clusters_key)
+    runner = runner or LocalRunner()
     examples, meter = Examples.of(table, program, request), ProgressMeter(report)
-    forward = Forward(program, output, request.target, examples, meter)
+    forward = Forward(program, output, request.target, examples, meter, runner)
     clusters = find_or_reuse_clusters(request, table, forward, streams, parts or NoPartStore())
     return JobContext(
         request=request,
@@ -120,6 +125,7 @@ def prepare(
         halves=_halves(request, clusters, table, streams),
         meter=meter,
         cost=PassCost(forward_rows=forward.rows_done),
+        runner=runner,
     )
 
 

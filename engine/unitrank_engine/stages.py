@@ -49,8 +49,7 @@ class TargetStages:
         self.exact = ExactTests(parts, counted, request.ablation) if request.ablation else None
         has_sanity = request.ablation is not None and request.ablation.sanity is not None
         self.sanity = Sanity(parts, counted, request.ablation) if request.ablation and has_sanity else None
-        examples = len(self.scores.membership.rows)
-        self.fidelity = FidelityObserver(fills, request.fidelity, examples) if request.fidelity else None
+        self.fidelity = FidelityObserver(fills, request.fidelity) if request.fidelity else None
 
     @property
     def entries(self) -> list[MethodBase]:

@@ -4,7 +4,7 @@ A pass over rows is divided into ranges. Each range gives arrays that are added,
 follow each other.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,13 +94,30 @@ class RangeJoin:
 
     def _append(self, result: RangeResult) -> None:
         if self._next == 0:
-            # A copy, because the sums of later ranges are added in place.
-            self._sums = {name: np.array(array) for name, array in result.sums.items()}
-            self._rows = {name: [array] for name, array in result.rows.items()}
+            self._sums, self._rows = dict(result.sums), {name: [array] for name, array in result.rows.items()}
             return
         if result.sums.keys() != self._sums.keys() or result.rows.keys() != self._rows.keys():
             raise ValueError("two ranges of a pass gave different arrays")
         for name, array in result.sums.items():
-            self._sums[name] += array
+            # The sums of the first range are its own; those of two and more are added in place.
+            self._sums[name] = np.add(self._sums[name], array, out=self._sums[name] if self._next > 1 else None)
         for name, array in result.rows.items():
             self._rows[name].append(array)
+
+
+def join_results(results: Sequence[RangeResult]) -> RangeResult:
+    """Return the joined result of consecutive ranges."""
+    join = RangeJoin(len(results))
+    for number, result in enumerate(results):
+        join.add(number, result)
+    return join.result()
+
+
+def merged(results: Iterable[RangeResult]) -> RangeResult:
+    """Return the arrays of several results of one range, whose names differ."""
+    sums: dict[str, NDArray[Any]] = {}
+    rows: dict[str, NDArray[Any]] = {}
+    for result in results:
+        sums |= result.sums
+        rows |= result.rows
+    return RangeResult(sums, rows)

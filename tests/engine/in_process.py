@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from unitrank_engine.job.passes import PassRunner
 from unitrank_engine.pipeline import run
 from unitrank_engine.program import Program
 from unitrank_engine.reuse.parts import PartStore
@@ -35,6 +36,7 @@ def rank(
     methods: list[Any],
     *,
     parts: PartStore | None = None,
+    runner: PassRunner | None = None,
     **request: Any,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The summary and the arrays of a job.
@@ -49,4 +51,4 @@ def rank(
     parsed = JobRequest.model_validate({"model": "m", "dataset": "d", "layer": layer, "methods": methods, **request})
     parsed = parsed.model_copy(update={"methods": with_ids(parsed.methods)})
     with open_table(path) as table:
-        return run(parsed, RESOLVED, program, table, lambda progress: None, parts=parts)
+        return run(parsed, RESOLVED, program, table, lambda progress: None, parts=parts, runner=runner)

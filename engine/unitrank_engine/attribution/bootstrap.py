@@ -7,7 +7,7 @@ importance at the boundary share the places that are left.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
@@ -80,6 +80,10 @@ class Groups:
             bootstraps.append(Bootstrap.of(slice(first, first + count), np.bincount(group), generator) if enough else None)
             first += count
         return cls(first if any(bootstraps) else 0, of_member, bootstraps)
+
+    def part(self, members: slice) -> "Groups":
+        """Return the groups of some memberships."""
+        return replace(self, of_member=self.of_member[members])
 
 
 def top_size(units: int) -> int:

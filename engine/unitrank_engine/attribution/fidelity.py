@@ -41,19 +41,20 @@ class FidelityObserver(PassObserver):
     """Collects predicted and actual drops of the target while the main pass runs.
 
     `request`: the fraction of units that is replaced, how they are selected, and their fill.
-    `examples`: number of examples of the main pass.
     """
 
-    def __init__(self, fills: Fills, request: Fidelity, examples: int) -> None:
+    def __init__(self, fills: Fills, request: Fidelity) -> None:
         self.context = fills.context
         self.request = request
         self.fills = fills
-        self.examples = examples
+        self.fill = request.fill
+        self.begin(0)
         self.replaced = max(1, int(request.fraction * self.context.units.count + 1e-9))
-        self.drops: dict[str, Drops] = {}
-        """The predicted and the actual drop of every example, by the `score_key` of the scores."""
         ties = self.context.streams.generator("fidelity", "ties").permutation(self.context.units.count)
         self._ties = torch.from_numpy(ties).to(self.context.device)
+
+    def begin(self, examples: int) -> None:
+        self.examples, self.drops = examples, {}
 
     def see_batch(self, batch: MemberBatch, ends: PathEnds, scores: dict[str, Tensor]) -> None:
         with advise_without("fidelity", [entry.id or entry.name for entry in self.context.request.methods]):

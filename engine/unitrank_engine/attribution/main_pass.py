@@ -6,10 +6,12 @@ batch.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from time import perf_counter
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,13 +19,17 @@ from unitrank_engine.attribution.bootstrap import Groups
 from unitrank_engine.attribution.grids import Grid
 from unitrank_engine.attribution.open_spacing import PathsNotResolved, first_examples
 from unitrank_engine.attribution.path_ends import EndPasses
+from unitrank_engine.attribution.range_scores import attribution_from, drops_from, of_targets, range_result
 from unitrank_engine.attribution.ranking_errors import all_scores
-from unitrank_engine.attribution.scores import Attribution
+from unitrank_engine.attribution.scores import Attribution, Drops
 from unitrank_engine.attribution.target_pass import TargetPass
 from unitrank_engine.errors import EngineError
+from unitrank_engine.job.batch_size import rows_of_range
 from unitrank_engine.job.clusters.membership import MemberBatch, Membership
 from unitrank_engine.methods import METHODS, PathEnds, ScoringMethod
 from unitrank_engine.methods.path.walk import input_walk, points_of_targets
+from unitrank_schemas.base import Fill
+from unitrank_tables.range_result import RangeResult, join_results, merged
 
 STAGE = "attribution"
 
@@ -33,6 +39,14 @@ Methods = list[dict[str, ScoringMethod]]
 
 class PassObserver:
     """Receives each batch of the main pass, before its tensors are freed."""
+
+    fill: Fill | None = None
+    """The fill of the units that the observer replaces."""
+    drops: dict[str, Drops]
+    """The drops of each example, by the `score_key` of the scores: of a range, or of all."""
+
+    def begin(self, examples: int) -> None:
+        """Begin a range with this number of examples."""
 
     def see_batch(self, batch: MemberBatch, ends: PathEnds, scores: dict[str, Tensor]) -> None:
         """Receive a batch: its examples, their path ends, and scores by key, `[rows, units]`."""
@@ -80,26 +94,65 @@ class MainPass:
 
         Raises EngineError `non_finite` or `class_out_of_range`.
         """
-        began, results = perf_counter(), list[Attribution | PathsNotResolved]()
-        groups = Groups.of(self.context, self.membership)
-        for target in self.targets:
-            target.begin(self.membership, groups)
-            results.append(target.result)
-        active = list(range(len(self.targets)))
+        began, ranges = perf_counter(), self._ranges()
+        self._prepare_fills(observers)
+        shared = _Shared(
+            observers, Groups.of(self.context, self.membership), self.membership.first(self.context.request.keep_examples)
+        )
         last_tried = int(first_examples(self.context, self.membership)[-1])
-        passes = _Passes(self, active, observers)
-        for first, stop, cluster in self.membership.batches(self.batch):
-            while first < stop and active:
-                batch = self.membership.batch(first, min(first + self.batch, stop), cluster)
+        # The ranges up to this example are a pass of their own in every job, so that sums do not
+        # depend on whether a spacing is open.
+        tried = next(number for number, each in enumerate(ranges, 1) if last_tried < each.stop)
+        everyone = range(len(self.targets))
+        result = self._run_ranges(ranges[:tried], everyone, shared)
+        results = self._try_spacings(result, self.membership.part(range(ranges[tried - 1].stop)))
+        active = [number for number in everyone if not isinstance(results[number], PathsNotResolved)]
+        if ranges[tried:] and active:
+            rest = self._run_ranges(ranges[tried:], active, shared)
+            result = join_results([of_targets(result, active), rest])
+        for number in active:
+            target, observer = self.targets[number], observers[number]
+            results[number] = attribution = attribution_from(result, number, target.entries, self.membership, self.context.device)
+            target.end(attribution, shared.groups)
+            if observer is not None:
+                observer.drops = drops_from(result, number, target.entries)
+        self._share(perf_counter() - began)
+        return results
+
+    def _ranges(self) -> list[range]:
+        """Return the ranges of examples; they do not depend on the job's methods."""
+        context, split = self.context, self.context.split
+        operations = split.cost + 2 * split.tail_cost
+        rows = rows_of_range(operations, clusters=len(context.clusters), batch=self.batch, device=context.device)
+        return self.membership.ranges(rows, self.batch)
+
+    def _prepare_fills(self, observers: Sequence[PassObserver | None]) -> None:
+        fills = [getattr(entry, "fill", None) for target in self.targets for entry in target.entries.values()]
+        fills += [observer.fill for observer in observers if observer is not None]
+        self.targets[0].fills.prepare(fills)
+
+    def _run_ranges(self, ranges: Sequence[range], active: Sequence[int], shared: "_Shared") -> RangeResult:
+        """Return the joined result of some ranges, for the targets with these numbers."""
+        before = self.context.cost.halvings
+        result = self.context.run_pass(self.stage, ranges, lambda examples: self._range(examples, active, shared))
+        self.halved = self.halved or self.context.cost.halvings > before
+        return result
+
+    def _range(self, examples: range, active: Sequence[int], shared: "_Shared") -> RangeResult:
+        part = self.membership.part(examples)
+        shared = shared.part(self.membership.within(examples.start, examples.stop))
+        for number in active:
+            self.targets[number].begin(part, shared.groups, shared.kept)
+            observer = shared.observers[number]
+            if observer is not None:
+                observer.begin(len(examples))
+        passes = _Passes(self, active, shared.observers)
+        for first, stop, cluster in part.batches(self.batch):
+            while first < stop:
+                batch = part.batch(first, min(first + self.batch, stop), cluster)
                 if self._run_batch(passes, batch):
                     first = batch.stop
-                    if batch.start <= last_tried < batch.stop:
-                        active, before = self._try_spacings(active, results), active
-                        passes = passes if active == before else _Passes(self, active, observers)
-        self._share(perf_counter() - began)
-        for number in active:
-            self.targets[number].end()
-        return results
+        return merged(range_result(number, self.targets[number].result, shared.drops(number)) for number in active)
 
     def _run_batch(self, passes: "_Passes", batch: MemberBatch) -> bool:
         """Run one batch and add it to the results; return False where memory ran out.
@@ -112,17 +165,18 @@ class MainPass:
             if self.batch == 1:
                 raise
             self.batch //= 2
-            self.halved = True
+            self.context.cost.halvings += 1
             return False
         return True
 
-    def _try_spacings(self, active: list[int], results: list[Attribution | PathsNotResolved]) -> list[int]:
-        """Return the targets whose open spacings resolve their paths."""
-        unresolved = {number: self.targets[number].unresolved() for number in active}
-        for number, keys in unresolved.items():
-            if keys:
-                results[number] = PathsNotResolved(keys)
-        return [number for number in active if not unresolved[number]]
+    def _try_spacings(self, result: RangeResult, membership: Membership) -> list[Attribution | PathsNotResolved]:
+        """Return each target's scores of the first examples, or that its paths are not resolved."""
+        results = list[Attribution | PathsNotResolved]()
+        for number, target in enumerate(self.targets):
+            target.result = attribution_from(result, number, target.entries, membership, self.context.device)
+            unresolved = target.unresolved(target.result)
+            results.append(PathsNotResolved(unresolved) if unresolved else target.result)
+        return results
 
     def _share(self, seconds: float) -> None:
         """Split the seconds of the common passes among the rankings.
@@ -147,6 +201,26 @@ class MainPass:
         self.context.cost.forward_rows += rows
         self.context.cost.backward_rows += rows * backward
         self.context.meter.advance(self.stage, rows * targets if progress is None else progress)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What the ranges of a pass share.
+
+    `groups`: the bootstrap groups. `kept`: whether the scores of each membership are kept.
+    """
+
+    observers: Sequence[PassObserver | None]
+    groups: Groups
+    kept: np.ndarray
+
+    def drops(self, number: int) -> dict[str, Drops]:
+        """Return the drops of a range's examples for a target."""
+        observer = self.observers[number]
+        return {} if observer is None else observer.drops
+
+    def part(self, members: slice) -> "_Shared":
+        return replace(self, groups=self.groups.part(members), kept=self.kept[members])
 
 
 class _Passes:

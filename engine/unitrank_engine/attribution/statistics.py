@@ -100,6 +100,19 @@ class Sums:
                     _add_rows(self.of_groups[power], groups[piece], s.float())
         self.counts += np.bincount(halves, minlength=len(self.counts))
 
+    @classmethod
+    def of(cls, sums: np.ndarray, counts: np.ndarray, of_groups: np.ndarray | None = None, *, device: torch.device) -> "Sums":
+        """Return sums with the values of these arrays, which `arrays` gave."""
+        made = cls(clusters=0, units=sums.shape[2], device=device, fourth=len(sums) == 4)
+        made.sums, made.counts = torch.from_numpy(sums).to(device), counts
+        if of_groups is not None:
+            made.of_groups = torch.from_numpy(of_groups).to(device)
+        return made
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the sums by the names of the arguments of `of`. On a CPU they share memory."""
+        return {"sums": self.sums.cpu().numpy(), "counts": self.counts, "of_groups": self.of_groups.cpu().numpy()}
+
     def drop_groups(self) -> None:
         """Free the memory of the groups' sums."""
         self.of_groups = self.of_groups[:, :0].clone()

@@ -4,6 +4,7 @@ A job has one target, or one for each class. The main pass runs the batches of a
 """
 
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from time import perf_counter
 
 import numpy as np
@@ -64,11 +65,13 @@ class TargetPass:
         """Rows of extra passes of the methods, for one example."""
         return sum(METHODS[entry.name].passes(entry, self.context) for entry in self.entries.values())
 
-    def begin(self, membership: Membership, groups: Groups) -> None:
-        """Make empty sums, and the values that all batches of a method share.
+    def begin(self, membership: Membership, groups: Groups, kept: np.ndarray) -> None:
+        """Make empty sums for a range of examples, and the values that its batches share.
 
         `groups`: the examples of each bootstrap group.
+        `kept`: whether the scores of each membership are kept.
         """
+        self._kept = kept
         self._groups = groups
         clusters, units, n = len(self.context.clusters), self.context.units.count, len(membership.rows)
         by_key = {
@@ -82,7 +85,11 @@ class TargetPass:
             for key, entry in self.entries.items()
         }
         self.result = Attribution(membership, by_key, PerExample.empty(n))
-        self._prepared = {key: METHODS[entry.name].prepare(entry, self.context) for key, entry in self.entries.items()}
+
+    @cached_property
+    def _prepared(self) -> dict[str, object]:
+        """`score_key` → what the method prepares once for all batches."""
+        return {key: METHODS[entry.name].prepare(entry, self.context) for key, entry in self.entries.items()}
 
     def methods(self, batch: MemberBatch, ends: PathEnds, size: int, count: Count) -> dict[str, ScoringMethod]:
         """Return an instance of each method for a batch, by `score_key`.
@@ -126,15 +133,16 @@ class TargetPass:
         for key, values in scores.items():
             self._accumulate(self.result.by_key[key], batch, values)
 
-    def end(self) -> None:
-        """Draw the bootstrap after the last batch, and free the sums of its groups."""
+    def end(self, result: Attribution, groups: Groups) -> None:
+        """Take the scores of all examples, draw the bootstrap, and free the sums of its groups."""
+        self.result, self._groups = result, groups
         for scores in self.result.by_key.values():
             scores.in_top = top_shares(scores.sums, self._groups, self.context)
             scores.sums.drop_groups()
 
-    def unresolved(self) -> set[str]:
+    def unresolved(self, result: Attribution) -> set[str]:
         """Return the open keys whose points do not resolve the paths of the first examples."""
-        by_key, membership = self.result.by_key, self.result.membership
+        by_key, membership = result.by_key, result.membership
         return {key for key in self.open_keys if not resolved(self.context, by_key[key], membership)}
 
     def _record_examples(self, batch: MemberBatch, ends: PathEnds) -> None:
@@ -162,11 +170,10 @@ class TargetPass:
         for statistic, projections in record.projections.items():
             assert self._projector is not None
             projections[batch.start : batch.stop] = self._projector.project(values, statistic)
-        if self.context.request.keep_examples:
-            for position, cluster in zip(positions.tolist(), clusters.tolist(), strict=True):
-                if len(record.kept[cluster]) < self.context.request.keep_examples:
-                    # A copy, because a view of one row would keep the whole batch in memory.
-                    record.kept[cluster].append(values[position].to("cpu", torch.float32, copy=True))
+        kept = self._kept[members]
+        for position, cluster in zip(positions[kept].tolist(), clusters[kept].tolist(), strict=True):
+            # A copy, because a view of one row would keep the whole batch in memory.
+            record.kept[cluster].append(values[position].to("cpu", torch.float32, copy=True))
 
 
 def _equal(x: Inputs, baseline: Inputs) -> Tensor:

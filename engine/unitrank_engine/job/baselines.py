@@ -10,10 +10,14 @@ from torch import Tensor
 
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.context import JobContext
+from unitrank_engine.job.passes import ranges_of
 from unitrank_engine.program.lifting import PathValue
 from unitrank_schemas.jobs import baselines as schema
+from unitrank_tables.range_result import RangeResult
 
 Inputs = tuple[Tensor, ...]
+ROWS_OF_RANGE = 2**16
+"""Rows of one range of a pass that only reads inputs."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,10 @@ def _by_channel(values: list[float], like: Tensor, of: PathValue) -> Tensor:
 
 
 def _mean(context: JobContext, baseline: schema.Baseline, governed: list[PathValue], batch: int) -> Baselines:
-    means = _mean_inputs(context, context.all_rows(), batch)
+    rows = context.all_rows()
+    parts = ranges_of(len(rows), ROWS_OF_RANGE)
+    result = context.run_pass("baseline", parts, lambda part: _sum_of_inputs(context, rows[part.start : part.stop], batch))
+    means = _means(context, result, len(rows))
     return Baselines(lambda rows, cluster, x: _choose(x, means), shared=True)
 
 
@@ -101,7 +108,8 @@ def _cluster_mean(context: JobContext, baseline: schema.Baseline, governed: list
     # not fit in memory.
     @lru_cache(maxsize=1)
     def mean(cluster: int) -> Inputs:
-        return _mean_inputs(context, context.clusters[cluster].rows, batch)
+        rows = context.clusters[cluster].rows
+        return _means(context, _sum_of_inputs(context, rows, batch), len(rows))
 
     def of(rows: np.ndarray, cluster: int | None, x: Inputs) -> Inputs:
         assert cluster is not None
@@ -156,11 +164,17 @@ def _choose(x: Inputs, chosen: Inputs) -> Inputs:
     return tuple(new if old.is_floating_point() else old for old, new in zip(x, chosen, strict=True))
 
 
-def _mean_inputs(context: JobContext, rows: np.ndarray, batch: int) -> Inputs:
-    """The mean of the prepared inputs over these dataset rows, summed in float64."""
+def _sum_of_inputs(context: JobContext, rows: np.ndarray, batch: int) -> RangeResult:
+    """The sums of the prepared inputs over these dataset rows, in float64."""
     sums: list[Tensor] = []
     for start in range(0, len(rows), batch):
-        inputs = context.examples.inputs(rows[start : start + batch])
-        totals = [tensor.double().sum(0, keepdim=True) for tensor in inputs]
+        totals = [tensor.double().sum(0, keepdim=True) for tensor in context.examples.inputs(rows[start : start + batch])]
         sums = [a + b for a, b in zip(sums, totals, strict=True)] if sums else totals
-    return tuple((total / len(rows)).to(tensor.dtype) for total, tensor in zip(sums, inputs, strict=True))
+    return RangeResult({str(position): total.cpu().numpy() for position, total in enumerate(sums)})
+
+
+def _means(context: JobContext, result: RangeResult, rows: int) -> Inputs:
+    """The means of the inputs, in the types of the inputs, from their sums over this many rows."""
+    like = context.examples.inputs(context.clusters[0].rows[:1])
+    sums = (result.sums[str(position)] for position in range(len(like)))
+    return tuple((torch.from_numpy(total).to(x.device) / rows).to(x.dtype) for total, x in zip(sums, like, strict=True))

@@ -24,6 +24,15 @@ CUDA_SHARE = 0.05
 LIMITS = {"cpu": (16, 4096), "cuda": (16, 16384)}
 """The smallest and the largest number of rows, by device."""
 
+RANGE_OPERATIONS = {"cpu": 2**31, "cuda": 2**40}
+"""Floating-point operations of one range, at least."""
+ROWS_PER_CLUSTER = 320
+"""Rows of a range for each cluster, at least.
+
+The sums of a range take as long as 80 rows for each cluster: two halves of four float64 powers, and
+the groups of the bootstrap.
+"""
+
 
 def rows_at_once(program: Program) -> int:
     """The rows of one pass through the whole model."""
@@ -39,6 +48,17 @@ def rows_behind(split: Split, device: torch.device) -> int:
     """
     h_bytes = split.place.units * int(split.place.node.meta["val"].element_size())
     return max(LIMITS[device.type][0], _budget(device) // 2 // max(1, bytes_per_row(split.behind.graph) + h_bytes))
+
+
+def rows_of_range(operations: float, *, clusters: int, batch: int, device: torch.device) -> int:
+    """The rows of one range of a pass, at least one batch.
+
+    `operations`: floating-point operations of one row. They must not depend on the job's methods,
+    so that the sums of a method do not either.
+    `batch`: the rows of a batch.
+    """
+    rows = max(int(RANGE_OPERATIONS[device.type] / max(1.0, operations)), ROWS_PER_CLUSTER * clusters)
+    return -(-rows // batch) * batch
 
 
 def _budget(device: torch.device) -> int:

@@ -1,7 +1,7 @@
 """The context of one job: its model, place, data, target and units, fixed before the first pass."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, field, replace
 from typing import TypeVar, cast
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 from unitrank_engine.job.clusters.finders import ClusterRows
 from unitrank_engine.job.clusters.holdout import Halves
 from unitrank_engine.job.examples import Examples
+from unitrank_engine.job.passes import Compute, LocalRunner, PassRunner
 from unitrank_engine.job.progress import PartMeter, ProgressMeter
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_engine.job.targets import Fixed, fix, has_classes, predicted, score
@@ -20,6 +21,7 @@ from unitrank_engine.program.places import reaches
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.jobs.baselines import baseline_of
 from unitrank_schemas.methods import CLASS_MARK
+from unitrank_tables.range_result import RangeResult
 
 T = TypeVar("T")
 
@@ -30,10 +32,22 @@ TRIED_ROWS = 64
 
 @dataclass
 class PassCost:
-    """The rows that went forward and backward through the model or a part of it."""
+    """The rows that went forward and backward through the model or a part of it.
+
+    `halvings`: how often memory ran out, so that a batch was halved.
+    """
 
     forward_rows: int = 0
     backward_rows: int = 0
+    halvings: int = 0
+
+    def since(self, before: "PassCost") -> np.ndarray:
+        """Return what was added since, as an array of the three numbers."""
+        return np.array([now - then for now, then in zip(astuple(self), astuple(before), strict=True)])
+
+    def become(self, before: "PassCost", added: np.ndarray) -> None:
+        """Become the cost before with these numbers added."""
+        self.forward_rows, self.backward_rows, self.halvings = (np.array(astuple(before)) + added).tolist()
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,8 @@ class JobContext:
     halves: list[Halves]
     meter: ProgressMeter | PartMeter
     cost: PassCost = field(default_factory=PassCost)
+    runner: PassRunner = field(default_factory=LocalRunner)
+    """Runs the passes over rows."""
     truth: "JobContext | None" = None
     """The job on the true model, which fixes classes and rivals; None for the true model itself."""
     target_class: int | None = None
@@ -138,6 +154,23 @@ class JobContext:
         """
         target = self.request.target
         return predicted(target, output) == labels if labels is not None and has_classes(target, output) else None
+
+    def run_pass(self, stage: str, ranges: Sequence[range], compute: Compute) -> RangeResult:
+        """Run a pass over ranges of rows and return the joined result.
+
+        The rows that the ranges count in `cost` are added once, wherever the ranges are computed.
+        A pass cannot begin inside `compute`.
+        """
+        before = replace(self.cost)
+
+        def counted(part: range) -> RangeResult:
+            at_first = replace(self.cost)
+            result = compute(part)
+            return replace(result, sums={**result.sums, "cost": self.cost.since(at_first)})
+
+        result = self.runner.run(stage, ranges, counted)
+        self.cost.become(before, result.sums["cost"])
+        return result
 
     def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """The job's output for these lifted inputs; the rows are added to `cost`."""

@@ -1,6 +1,6 @@
 """Fills: the values that replace ablated units, in the space of the place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -11,8 +11,11 @@ from torch import Tensor
 
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.baselines import Baselines, Inputs
+from unitrank_engine.job.batch_size import rows_of_range
 from unitrank_engine.job.context import JobContext
+from unitrank_engine.job.passes import ranges_of
 from unitrank_schemas.base import Fill
+from unitrank_tables.range_result import RangeResult
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Fills:
     def of(self, fill: Fill, rows: np.ndarray, cluster: int | None, x: Inputs) -> Float[Tensor, "one_or_rows *place"]:
         """The replacement values for these examples; one row when all examples share the values.
 
+        Call `prepare` with the fill first.
+
         `rows`: the dataset rows of the examples.
         `cluster`: their cluster, when baselines depend on it.
         `x`: their lifted inputs.
@@ -44,10 +49,18 @@ class Fills:
         finders: dict[str, Callable[[], Tensor]] = {
             "baseline": lambda: self._head(self._at_baseline(rows, cluster, x)),
             "zero": lambda: torch.zeros((1, *self.context.split.place.shape), dtype=self._dtype, device=self.context.device),
-            "mean": lambda: self._mean,
+            "mean": lambda: self._means["mean"],
             "resample": lambda: self._head(self.context.examples.inputs(self.partners(rows))),
         }
         return finders[fill]()
+
+    def prepare(self, fills: Iterable[Fill | None]) -> None:
+        """Compute the values that take a pass over all examples, if one of these fills needs them.
+
+        A pass cannot begin inside another one.
+        """
+        if "mean" in fills and not self._means:
+            self._means["mean"] = self._mean_of_rows()
 
     def partners(self, rows: np.ndarray) -> np.ndarray:
         """A different row of the job for each of these dataset rows.
@@ -75,19 +88,18 @@ class Fills:
         assert isinstance(dtype, torch.dtype)
         return dtype
 
-    @property
-    def _mean(self) -> Tensor:
-        if not self._means:
-            self._means["mean"] = self._mean_of_rows()
-        return self._means["mean"]
-
     def _mean_of_rows(self) -> Tensor:
-        rows, total = self._job_rows, None
-        for start in range(0, len(rows), self.batch):
-            h = self._head(self.context.examples.inputs(rows[start : start + self.batch])).double().sum(0, keepdim=True)
-            total = h if total is None else total + h
-        assert total is not None
-        return (total / len(rows)).to(self._dtype)
+        context, rows = self.context, self._job_rows
+
+        def total(part: range) -> RangeResult:
+            sums = torch.zeros(1, *context.split.place.shape, dtype=torch.float64, device=context.device)
+            for start in range(part.start, part.stop, self.batch):
+                sums += self._head(context.examples.inputs(rows[start : min(start + self.batch, part.stop)])).double().sum(0)
+            return RangeResult({"h": sums.cpu().numpy()})
+
+        size = rows_of_range(context.split.cost, clusters=1, batch=self.batch, device=context.device)
+        result = context.run_pass("fill", ranges_of(len(rows), size), total)
+        return (torch.from_numpy(result.sums["h"]).to(context.device) / len(rows)).to(self._dtype)
 
     def _at_baseline(self, rows: np.ndarray, cluster: int | None, x: Inputs) -> Inputs:
         baseline = self.baselines.of(rows, cluster, x)

@@ -6,7 +6,7 @@ processes that compute the ranges.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from unitrank_tables.range_result import RangeJoin, RangeResult
 
@@ -14,6 +14,7 @@ Compute = Callable[[range], RangeResult]
 """Takes a range of row positions; returns its result."""
 
 
+@runtime_checkable
 class PassRunner(Protocol):
     """Runs the ranges of passes, in this process or in others."""
 

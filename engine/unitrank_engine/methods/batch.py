@@ -1,7 +1,8 @@
 """One batch of examples at both ends of its path, and the passes that a method can run on it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,6 +130,20 @@ class Notes:
             self.lists.setdefault(name, set()).update(values)
         for name, value in other.numbers.items():
             self.maximum(name, value)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the notes as JSON values."""
+        return {
+            "warnings": [list(warning) for warning in self.warnings],
+            "lists": {name: sorted(values) for name, values in self.lists.items()},
+            "numbers": self.numbers,
+        }
+
+    @classmethod
+    def from_json(cls, notes: Mapping[str, Any]) -> "Notes":
+        """Read what `to_json` made. Raises KeyError, TypeError or ValueError for other values."""
+        warnings = dict.fromkeys((code, detail) for code, detail in notes["warnings"])
+        return cls(warnings, {name: set(values) for name, values in notes["lists"].items()}, dict(notes["numbers"]))
 
     def clear(self) -> None:
         """Remove everything."""

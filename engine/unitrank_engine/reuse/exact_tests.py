@@ -71,14 +71,14 @@ class ExactTests:
         }
         self.reused[test.stage] = {name for name, array in effects.items() if array is not None}
         test.plan(len(rankings) - len(self.reused[test.stage]))
-        for name in rankings.keys() - self.reused[test.stage]:
+        for name in [name for name in rankings if name not in self.reused[test.stage]]:
             effects[name] = test.measure(rankings[name])
             self._keep(test.drops, keys[name], effects[name])
         return effects
 
     def _keep(self, drops: ExactDrops, key: str, effects: np.ndarray) -> None:
         """Store effects for later jobs, unless memory ran out: smaller passes round differently."""
-        if not drops.halvings:
+        if not drops.halved:
             self.parts.keep({key: Part({"effects": effects})})
 
 

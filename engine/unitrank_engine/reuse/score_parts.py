@@ -31,12 +31,7 @@ def examples_from(part: Part) -> PerExample:
 
 def of_scores(scores: MethodScores) -> Part:
     """Make a part of a method's sums, totals and notes, without its kept examples."""
-    notes = scores.notes
-    metadata = {
-        "warnings": [list(warning) for warning in notes.warnings],
-        "lists": {name: sorted(values) for name, values in notes.lists.items()},
-        "numbers": notes.numbers,
-    }
+    metadata = scores.notes.to_json()
     sums = scores.sums
     arrays = {"sums": sums.sums.cpu().numpy(), "counts": sums.counts, "totals": scores.totals}
     arrays |= {f"in_top/{statistic}": shares for statistic, shares in scores.in_top.items()}
@@ -50,11 +45,9 @@ def scores_from(part: Part, entry: MethodBase, context: JobContext) -> MethodSco
     Raises KeyError, TypeError or ValueError for a damaged part.
     """
     arrays, metadata = part.arrays, part.metadata
-    sums = Sums(clusters=0, units=context.units.count, device=context.device)
     # A copy, because a part's arrays can be read-only.
-    sums.sums, sums.counts = torch.tensor(arrays["sums"], device=context.device), arrays["counts"]
-    warnings = dict.fromkeys((code, detail) for code, detail in metadata["warnings"])
-    notes = Notes(warnings, {name: set(values) for name, values in metadata["lists"].items()}, metadata["numbers"])
+    sums = Sums.of(np.array(arrays["sums"]), arrays["counts"], device=context.device)
+    notes = Notes.from_json(metadata)
     gaps = PathGaps(**{name: arrays[name] for name in GAPS}) if isinstance(entry, PathMethod) else None
     in_top = {statistic: arrays[f"in_top/{statistic}"] for statistic in STATISTICS if f"in_top/{statistic}" in arrays}
     return MethodScores(entry, sums, arrays["totals"], notes=notes, path_gaps=gaps, in_top=in_top)

@@ -36,6 +36,7 @@ def values(of: Fills, fill: str, rows: np.ndarray) -> np.ndarray:
 
 def test_mean_when_rows_are_in_several_clusters_then_each_example_of_the_job_counts_once(tmp_path: Path) -> None:
     filled = fills(tmp_path, {"a": [2, 4], "b": [4, 5, 9]})
+    filled.prepare(["mean"])
 
     # The mean of relu(x), not relu of the mean; rows outside all clusters do not count.
     np.testing.assert_allclose(values(filled, "mean", ROWS)[0], np.maximum(X[ROWS], 0).mean(0), rtol=1e-15)

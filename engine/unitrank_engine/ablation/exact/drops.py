@@ -5,13 +5,15 @@ and example. Where affine operations follow the place, only later operations run
 (`exact_ablation/replacing.py`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from unitrank_engine.ablation.cluster_batches import ClusterBatch, cluster_batches, sums_of_clusters
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.baselines import Inputs
 from unitrank_engine.job.batch_size import rows_behind
@@ -51,23 +53,41 @@ class ExactDrops:
         self.stage = stage
         self.halvings = 0
         """How often memory ran out; each time halves the rows of a pass."""
+        self.halved = False
+        """Whether memory ran out in a pass, so that its values round differently."""
 
-    def batches(self, cluster: int) -> Iterator[IntactBatch]:
-        """Yield the cluster's test examples in batches. Raises EngineError `non_finite`."""
-        context, size = self.context, self.fills.batch
-        rows = context.clusters[cluster].rows[context.halves[cluster].tested]
-        for start in range(0, len(rows), size):
-            chosen = rows[start : start + size]
-            x = context.examples.inputs(chosen)
-            h, live = context.split.head(x)
-            with torch.no_grad():
-                output = context.split.tail(h, live)
-                fixed = context.fix(output, chosen)
-                f = context.score(output, fixed).double()
-            context.cost.forward_rows += len(chosen)
-            fill = self.fills.of(self.fill, chosen, cluster, x)
-            changes = context.units.reduce((h != fill).float()) > 0
-            yield IntactBatch(x, h, live, fixed, f, fill, changes)
+    def sums(self, sums: Callable[[int, IntactBatch], Tensor], *, sets: int) -> dict[int, np.ndarray]:
+        """Return for each cluster with test examples the sum over its batches.
+
+        `sums`: takes a cluster and a batch; returns the batch's sum.
+        `sets`: the number of sets of units that are replaced in each example.
+
+        Raises EngineError `non_finite`.
+        """
+        self.fills.prepare([self.fill])
+        before = self.context.cost.halvings
+        of_clusters = sums_of_clusters(
+            self.context,
+            self.stage,
+            cluster_batches(self.context, self.fills.batch),
+            lambda batch: np.asarray(sums(batch.cluster, self._intact(batch)).cpu().numpy()),
+            operations=self.context.split.tail_cost * sets,
+        )
+        self.halved = self.halved or self.context.cost.halvings > before
+        return of_clusters
+
+    def _intact(self, batch: ClusterBatch) -> IntactBatch:
+        context, chosen = self.context, batch.rows
+        x = context.examples.inputs(chosen)
+        h, live = context.split.head(x)
+        with torch.no_grad():
+            output = context.split.tail(h, live)
+            fixed = context.fix(output, chosen)
+            f = context.score(output, fixed).double()
+        context.cost.forward_rows += len(chosen)
+        fill = self.fills.of(self.fill, chosen, batch.cluster, x)
+        changes = context.units.reduce((h != fill).float()) > 0
+        return IntactBatch(x, h, live, fixed, f, fill, changes)
 
     def of(self, batch: IntactBatch, sets: Int[Tensor, "sets size"]) -> Float[Tensor, "sets rows"]:
         """Return F(h) − F(h with the units of a set replaced), in float64.
@@ -84,6 +104,7 @@ class ExactDrops:
                 if self._most_rows <= len(batch.h):
                     raise
                 self.halvings += 1
+                self.context.cost.halvings += 1
                 continue
             self.context.meter.advance(self.stage, drops.numel())
             return torch.where(batch.changes.T[sets].any(1), drops, torch.zeros_like(drops))

@@ -57,12 +57,10 @@ class Pairs:
         Raises EngineError `non_finite`.
         """
         differences = np.full(self.shape, np.nan)
-        for cluster, chosen in enumerate(units):
-            examples = len(self.context.halves[cluster].tested)
-            on_device = torch.from_numpy(chosen).to(self.context.device)
-            sums = [self._sums(batch, on_device).cpu().numpy() for batch in self.drops.batches(cluster)]
-            if sums:
-                differences[cluster] = np.sum(sums, axis=0) / examples
+        on_device = [torch.from_numpy(chosen).to(self.context.device) for chosen in units]
+        sums = self.drops.sums(lambda cluster, batch: self._sums(batch, on_device[cluster]), sets=self.count + len(self._rows))
+        for cluster, total in sums.items():
+            differences[cluster] = total / len(self.context.halves[cluster].tested)
         return differences
 
     def _sums(self, batch: IntactBatch, units: Int[Tensor, " k"]) -> Float[Tensor, "k k"]:

@@ -84,12 +84,13 @@ class Verification:
         Raises EngineError `non_finite`.
         """
         effects = np.full(self.shape, np.nan)
-        for cluster, values in enumerate(importance):
-            examples = len(self.context.halves[cluster].tested)
-            sets = torch.from_numpy(self.units(cluster, values).all)[:, None].to(self.context.device)
-            sums = [self.drops.of(batch, sets).sum(1).cpu().numpy() for batch in self.drops.batches(cluster)]
-            if sums:
-                effects[cluster] = np.sum(sums, axis=0) / examples
+        sets = [
+            torch.from_numpy(self.units(cluster, values).all)[:, None].to(self.context.device)
+            for cluster, values in enumerate(importance)
+        ]
+        sums = self.drops.sums(lambda cluster, batch: self.drops.of(batch, sets[cluster]).sum(1), sets=self.shape[1])
+        for cluster, total in sums.items():
+            effects[cluster] = total / len(self.context.halves[cluster].tested)
         return effects
 
     def verified(self, cluster: int, importance: np.ndarray, effects: np.ndarray, level: float) -> Verified | None:

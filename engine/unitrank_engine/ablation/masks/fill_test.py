@@ -63,6 +63,7 @@ class FillTest:
 
         Raises EngineError `non_finite`.
         """
+        self.fills.prepare([self.fill])
         activity = controls.activity if controls else self._activity_order(cluster)
         orders = self._stacked([*self.random, *([] if activity is None else [activity])])
         shared = controls or Controls([], [], activity)

@@ -86,7 +86,7 @@ def _kmeans(request: JobRequest, table: Table, forward: Forward, streams: Random
         raise EngineError("too_few_examples", f"k is {clusters.k}, and the dataset has {count} examples; k can be at most {count}")
     units = forward.program.place(clusters.layer, "output").units
     values = forward.at(clusters.layer, reads(count, clusters.k, units))
-    groups = partition(count, clusters.k, units, values.of, streams.generator("kmeans"))
+    groups = partition(count, clusters.k, units, values.of, streams.generator("kmeans"), forward.map)
     return [(str(index), rows) for index, rows in enumerate(groups)]
 
 

@@ -1,6 +1,6 @@
 """Forward passes that finding the clusters needs: predicted classes, and the values of a layer."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +9,15 @@ from jaxtyping import Float32, Int
 from torch import Tensor
 
 from unitrank_engine.errors import EngineError
-from unitrank_engine.job.batch_size import rows_at_once
+from unitrank_engine.job.batch_size import rows_at_once, rows_of_range
 from unitrank_engine.job.examples import Examples
+from unitrank_engine.job.passes import LocalRunner, PassRunner, ranges_of
 from unitrank_engine.job.progress import ProgressMeter
 from unitrank_engine.job.targets import predicted
 from unitrank_engine.program import Place, Program
 from unitrank_engine.program.subgraphs import sources_of
 from unitrank_schemas.jobs.targets import Target
+from unitrank_tables.range_result import RangeResult
 
 STAGE = "clusters"
 
@@ -27,23 +29,50 @@ class Forward:
 
     `output`: the name of the model's output that gives the classes.
     `target`: says what the output's values are, for clusters by prediction.
+    `runner`: runs the passes over rows.
     """
 
-    def __init__(self, program: Program, output: str, target: Target, examples: Examples, meter: ProgressMeter) -> None:
+    def __init__(
+        self,
+        program: Program,
+        output: str,
+        target: Target,
+        examples: Examples,
+        meter: ProgressMeter,
+        runner: PassRunner | None = None,
+    ) -> None:
         self.program = program
         self.output = output
         self.target = target
         self.examples = examples
         self.meter = meter
+        self.runner = runner or LocalRunner()
         self.rows_done = 0
 
     def classes(self, rows: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
         """The classes that the model predicts for these rows."""
         self.meter.plan(STAGE, len(rows), sum(self.program.costs.values()))
-        classes = np.empty(len(rows), dtype=np.int64)
-        for batch, inputs in self._batches(rows):
-            classes[batch] = predicted(self.target, self.program.forward(inputs, self.output)).cpu().numpy()
-        return classes
+
+        def predict(inputs: tuple[Tensor, ...]) -> np.ndarray:
+            return predicted(self.target, self.program.forward(inputs, self.output)).cpu().numpy()
+
+        def classes(part: range) -> np.ndarray:
+            return np.concatenate([predict(inputs) for _, inputs in self._batches(rows[part.start : part.stop])])
+
+        return self.map(len(rows), classes)
+
+    def map(self, count: int, values: Callable[[range], np.ndarray]) -> np.ndarray:
+        """The values of this many rows, which `values` computes for ranges of them."""
+        before, batch = self.rows_done, rows_at_once(self.program)
+
+        def compute(part: range) -> RangeResult:
+            at_first, rows = self.rows_done, {"values": values(part)}
+            return RangeResult({"passed": np.array([self.rows_done - at_first])}, rows)
+
+        size = rows_of_range(sum(self.program.costs.values()), clusters=1, batch=batch, device=self.program.device)
+        result = self.runner.run(STAGE, ranges_of(count, size), compute)
+        self.rows_done = before + int(result.sums["passed"][0])
+        return result.rows["values"]
 
     def at(self, layer: str, rows_in_all: int) -> "LayerValues":
         """The values of a layer's output.

@@ -1,11 +1,11 @@
 """k-means: clusters of examples whose values at a layer are similar.
 
-The clusters are found by scikit-learn's MiniBatchKMeans (Sculley, WWW 2010). The examples are read
-in chunks, and twice: once to place the centres, once to assign each example to the nearest centre.
+The clusters are found by scikit-learn's MiniBatchKMeans (Sculley, WWW 2010). At most 100 000
+examples, read in chunks, place the centres. Then each example is assigned to the nearest centre.
 Memory grows with the size of a chunk, with the k centres, and by one number for each example.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float32, Int
@@ -13,9 +13,17 @@ from jaxtyping import Float32, Int
 CHUNK_ROWS = 1024
 CHUNK_BYTES = 64 * 2**20
 INITS = 3
+FIT_ROWS = 100_000
+"""Rows of the seeded order that place the centres, at most."""
 
 Values = Callable[[Int[np.ndarray, " rows"]], Float32[np.ndarray, "rows units"]]
 """Dataset rows → the values that they are compared by."""
+MapRows = Callable[[int, Callable[[range], np.ndarray]], np.ndarray]
+"""Takes a number of rows and a function of a range of them; returns the function's values."""
+
+
+def _at_once(count: int, function: Callable[[range], np.ndarray]) -> np.ndarray:
+    return function(range(count))
 
 
 def rows_of_chunk(k: int, units: int) -> int:
@@ -29,10 +37,12 @@ def rows_of_chunk(k: int, units: int) -> int:
 
 def reads(count: int, k: int, units: int) -> int:
     """The number of rows that `partition` reads in all."""
-    return count if count <= rows_of_chunk(k, units) else 2 * count
+    return count if count <= rows_of_chunk(k, units) else min(count, FIT_ROWS) + count
 
 
-def partition(count: int, k: int, units: int, values: Values, generator: np.random.Generator) -> list[Int[np.ndarray, " members"]]:
+def partition(
+    count: int, k: int, units: int, values: Values, generator: np.random.Generator, map_rows: MapRows = _at_once
+) -> list[Int[np.ndarray, " members"]]:
     """The rows of each cluster, ascending; the largest cluster comes first.
 
     Empty clusters are left out.
@@ -45,24 +55,41 @@ def partition(count: int, k: int, units: int, values: Values, generator: np.rand
     >>> [rows.tolist() for rows in clusters]
     [[0, 2, 4], [1, 3]]
     """
+    order, size = generator.permutation(count)[:FIT_ROWS], rows_of_chunk(k, units)
+    chunks = [np.sort(order[start : start + size]) for start in range(0, len(order), size)]
+    seed = int(generator.integers(2**32))
+    if count <= size:
+        (nearest,) = map_rows(1, lambda _: _fitted(k, seed, chunks, values)[1][None])
+        return _by_size(nearest)
+    (centres,) = map_rows(1, lambda _: _fitted(k, seed, chunks, values)[0][None])
+
+    def assigned(part: range) -> Int[np.ndarray, " rows"]:
+        pieces = [np.arange(start, min(start + size, part.stop)) for start in range(part.start, part.stop, size)]
+        return np.concatenate([_nearest(values(rows), centres) for rows in pieces])
+
+    return _by_size(map_rows(count, assigned))
+
+
+def _fitted(k: int, seed: int, chunks: Sequence[np.ndarray], values: Values) -> tuple[np.ndarray, np.ndarray]:
+    """The centres, and the number of the nearest one for each row of the first chunk."""
     # Imported here, because the import costs 0.3 s and 30 MB, and few jobs need k-means.
     from sklearn.cluster import MiniBatchKMeans
 
-    order, size = generator.permutation(count), rows_of_chunk(k, units)
-    chunks = [np.sort(order[start : start + size]) for start in range(0, count, size)]
-    model = MiniBatchKMeans(k, n_init=INITS, random_state=int(generator.integers(2**32)))
+    model = MiniBatchKMeans(k, n_init=INITS, random_state=seed)
     first = values(chunks[0])
     model.fit(first)
-    nearest = np.empty(count, dtype=np.int32)
-    if len(chunks) == 1:
-        nearest[chunks[0]] = model.predict(first)
-    else:
-        del first
-        for rows in chunks[1:]:
-            model.partial_fit(values(rows))
-        for rows in chunks:
-            nearest[rows] = model.predict(values(rows))
-    return _by_size(nearest)
+    nearest = np.asarray(model.predict(first), dtype=np.int32)
+    del first
+    for rows in chunks[1:]:
+        model.partial_fit(values(rows))
+    return model.cluster_centers_, nearest
+
+
+def _nearest(values: Float32[np.ndarray, "rows units"], centres: np.ndarray) -> Int[np.ndarray, " rows"]:
+    """The number of the nearest centre of each row."""
+    from sklearn.metrics import pairwise_distances_argmin
+
+    return np.asarray(pairwise_distances_argmin(values, centres), dtype=np.int32)
 
 
 def _by_size(nearest: Int[np.ndarray, " rows"]) -> list[Int[np.ndarray, " members"]]:

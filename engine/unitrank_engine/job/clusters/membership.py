@@ -59,9 +59,39 @@ class Membership:
         order = np.argsort(self.cluster, kind="stable")
         return np.split(self.example[order], np.cumsum(np.bincount(self.cluster))[:-1])
 
+    def first(self, count: int) -> np.ndarray:
+        """Whether each membership is one of the first `count` of its cluster."""
+        order, sizes = np.argsort(self.cluster, kind="stable"), np.bincount(self.cluster)
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return rank < count
+
     def batch(self, start: int, stop: int, cluster: int | None) -> MemberBatch:
         """The examples `start` to `stop` as a batch."""
         return MemberBatch(start, stop, self.rows[start:stop], cluster)
+
+    def part(self, examples: range) -> "Membership":
+        """The memberships of a range of examples, which are numbered from 0."""
+        members, here = self.within(examples.start, examples.stop), slice(examples.start, examples.stop)
+        return Membership(
+            self.rows[here],
+            None if self.groups is None else self.groups[here],
+            self.example[members] - examples.start,
+            self.cluster[members],
+            self.side[members],
+        )
+
+    def ranges(self, size: int, batch: int) -> list[range]:
+        """Ranges of at least `size` examples, but for the last one.
+
+        The batches of a range are those of all examples. `batch`: rows of a batch, at most.
+        """
+        ranges, start = list[range](), 0
+        for _, stop, _ in self.batches(batch):
+            if stop - start >= size or stop == len(self.rows):
+                ranges.append(range(start, stop))
+                start = stop
+        return ranges
 
     def within(self, start: int, stop: int) -> slice:
         """The range of the memberships of the examples `start` to `stop`."""
