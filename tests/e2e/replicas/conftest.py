@@ -1,18 +1,21 @@
 """Three services on a Valkey server of their own."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 import redis
 
 from tests.e2e.replicas.installation import Installation
+from tests.service.conftest import MANIFEST, npz
 from tests.support.processes import short_folder
 from tests.support.servers.remote_sources import Web, web
 from tests.support.servers.webhook_receiver import WebhookReceiver, webhook_receiver
+from unitrank_store.contents.models import ModelStore
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import EmbeddedServer
+
+BYTES = {"Content-Type": "application/octet-stream"}
 
 
 @pytest.fixture(scope="package")
@@ -70,5 +73,12 @@ def connection(installation: Installation) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def state(installation: Installation) -> Path:
-    return installation.state
+def prepared(services: Installation, http: httpx.Client, connection: redis.Redis) -> Installation:
+    """The services, with the model `net` and the dataset `data`."""
+    digest = http.put("/v1/models/net", content=b"archive", headers=BYTES).json()["digest"]
+    with services.blobs.writer() as writer:
+        writer.write(b"clean archive")
+    ModelStore(connection, services.blobs).ready(digest, MANIFEST, writer.digest)
+    answer = http.put("/v1/datasets/data", content=npz(image=[[[[0, 0], [0, 0]]]] * 9, y=[0, 1, 2] * 3), headers=BYTES)
+    assert answer.is_success, answer.text
+    return services

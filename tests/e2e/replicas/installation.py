@@ -126,7 +126,6 @@ class InTurn(httpx.BaseTransport):
         self._installation = installation
         self._turn = itertools.count().__next__
         self._connections = httpx.HTTPTransport()
-        self.refused = 0
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         services = list(self._installation.services)
@@ -136,7 +135,7 @@ class InTurn(httpx.BaseTransport):
             try:
                 return self._connections.handle_request(request)
             except httpx.ConnectError:
-                self.refused += 1
+                continue
         raise httpx.ConnectError("all services refuse the connection", request=request)
 
     def close(self) -> None:

@@ -8,43 +8,29 @@ import httpx
 import pytest
 import redis
 
+from tests.e2e.replicas.conftest import BYTES
 from tests.e2e.replicas.installation import Installation, Process
-from tests.service.conftest import BROWSER, MANIFEST, OWN, job, npz
+from tests.service.conftest import BROWSER, OWN, job, npz
 from tests.support.polling import wait_until
 from unitrank_schemas.base import Json
 from unitrank_store.access.api_keys import Key, KeyStore
-from unitrank_store.contents.models import ModelStore
 from unitrank_store.jobs.job_store import JobStore
 
 pytestmark = pytest.mark.check
-
-BYTES = {"Content-Type": "application/octet-stream"}
-
-
-@pytest.fixture
-def prepared(services: Installation, http: httpx.Client, connection: redis.Redis) -> Installation:
-    """The services, with the model `net` and the dataset `data`."""
-    digest = http.put("/v1/models/net", content=b"archive", headers=BYTES).json()["digest"]
-    with services.blobs.writer() as writer:
-        writer.write(b"clean archive")
-    ModelStore(connection, services.blobs).ready(digest, MANIFEST, writer.digest)
-    answer = http.put("/v1/datasets/data", content=npz(image=[[[[0, 0], [0, 0]]]] * 9, y=[0, 1, 2] * 3), headers=BYTES)
-    assert answer.is_success, answer.text
-    return services
 
 
 @pytest.fixture
 def make_key(connection: redis.Redis) -> Iterator[Callable[..., tuple[Key, str]]]:
     """Makes keys, which are revoked after the test: without keys every request is allowed."""
-    keys, made = KeyStore(connection), list[str]()
+    keys, ids = KeyStore(connection), list[str]()
 
     def make(*scopes: str, limit: int | None = None) -> tuple[Key, str]:
         key, secret = keys.create("Ada", scopes, limit=limit)
-        made.append(key.id)
+        ids.append(key.id)
         return key, secret
 
     yield make
-    for id in made:
+    for id in ids:
         keys.revoke(id)
 
 
