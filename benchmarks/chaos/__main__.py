@@ -15,13 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import numpy as np
 import redis
 import torch
 from torch import nn
 
-from benchmarks.chaos.clients import Answers, post_all
+from benchmarks.chaos.clients import Answers, client_of, post_all
 from benchmarks.chaos.faults import faults
 from benchmarks.chaos.findings import all_records, findings, tally
 from benchmarks.chaos.machine import Machine
@@ -100,7 +99,7 @@ def _run_orders(
 ) -> list[str]:
     answers, stop = Answers(), threading.Event()
     began = time.monotonic()
-    posted = post_all(machine.url, plan, models, answers, stop)
+    posted = post_all(machine.urls, plan, models, answers, stop)
     try:
         counts = _inject(machine, run)
         ended = _settled(machine, connection, posted)
@@ -139,7 +138,7 @@ def _prepare(machine: Machine, folder: Path) -> None:
     """Upload a model and two datasets; `broken` has one value that is NaN."""
     torch.manual_seed(0)
     rows = np.random.default_rng(0).normal(size=(1500, 16)).astype(np.float32)
-    with httpx.Client(base_url=machine.url, timeout=90, trust_env=False) as http:
+    with client_of(machine.urls, 90) as http:
         await_ready(http)
         put_dataset(http, "rows", folder, x=rows)
         rows[3, 3] = np.nan

@@ -11,6 +11,7 @@ from functools import partial
 import httpx
 
 from benchmarks.chaos.orders import Order
+from benchmarks.support.in_turn import InTurn
 from benchmarks.support.uploads import BYTES
 
 CLIENTS = 12
@@ -44,8 +45,13 @@ class Answers:
             self.wrong.append(sentence)
 
 
+def client_of(urls: Sequence[str], seconds: float) -> httpx.Client:
+    """A client whose requests go to the services in turn. `seconds`: those of one answer."""
+    return httpx.Client(base_url=urls[0], transport=InTurn(lambda: urls), timeout=seconds)
+
+
 def post_all(
-    url: str, orders: Sequence[Order], models: Mapping[int, bytes], answers: Answers, stop: threading.Event
+    urls: Sequence[str], orders: Sequence[Order], models: Mapping[int, bytes], answers: Answers, stop: threading.Event
 ) -> Callable[[], bool]:
     """Start to post each order at its time, and its new model just before.
 
@@ -58,7 +64,7 @@ def post_all(
         if stop.wait(max(0.0, began + order.at - time.monotonic())):
             return
         try:
-            with httpx.Client(base_url=url, timeout=ANSWER_SECONDS, trust_env=False) as http:
+            with client_of(urls, ANSWER_SECONDS) as http:
                 if order.number not in models or _upload(http, order, models[order.number], answers, stop):
                     _order(http, order, answers, stop)
         except Exception as error:

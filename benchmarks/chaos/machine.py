@@ -1,4 +1,4 @@
-"""A store, a service, an inspector and two workers, which are restarted when a fault ends them."""
+"""A store, two services, an inspector and two workers. A process that a fault ends is restarted."""
 
 import math
 import os
@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -22,6 +23,7 @@ from unitrank_store.redis.embedded import EmbeddedServer
 HOST = "127.0.0.1"
 POLL_SECONDS = 0.05
 END_SECONDS = 30.0
+SERVICES = 2
 # Losses are detected early, so that a run of minutes has many of them.
 SETTINGS = {
     "UNITRANK_HEARTBEAT": "1",
@@ -45,20 +47,21 @@ class Machine:
         self.state = folder / "state"
         self.log = folder / "log"
         self.server = EmbeddedServer(self.state)
-        port = claim_port(HOST, 0)
-        self.url = url_of(HOST, port)
+        ports = [claim_port(HOST, 0) for _ in range(SERVICES)]
+        self.urls = [url_of(HOST, port) for port in ports]
         environment = {
             **SETTINGS,
             "UNITRANK_STATE": str(self.state),
             "UNITRANK_REDIS_URL": self.server.url,
             "UNITRANK_HOST": HOST,
-            "UNITRANK_PORT": str(port),
         }
         (*workers, inspector), (service,) = stages(["cpu", "cpu"], {**environment, "OMP_NUM_THREADS": "1"})
         self._workers = [_Process(command, self.log) for command in workers]
-        self._service = _Process(service, self.log)
+        self._services = [
+            _Process(replace(service, environment={**service.environment, "UNITRANK_PORT": str(port)}), self.log) for port in ports
+        ]
         self._inspector = _Process(inspector, self.log)
-        self._all = [self._service, self._inspector, *self._workers]
+        self._all = [*self._services, self._inspector, *self._workers]
         self._due: list[tuple[float, Callable[[], None]]] = []
         self._paused: set[int] = set()
         self._store_back_at = 0.0
@@ -130,7 +133,7 @@ class Machine:
         if target == "store":
             return self.server.pid if self.server.running else 0
         if target == "service":
-            return self._service.pid
+            return self._services[which % SERVICES].pid
         if target == "inspector":
             # The inspector or its child.
             return self._inspector.pid if which % 2 else _child(self._inspector.pid)

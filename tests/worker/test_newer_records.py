@@ -8,8 +8,11 @@ import redis
 from tests.support.clock import Clock
 from tests.worker.test_tasks import REQUEST, stores_of
 from unitrank_schemas.base import Json
+from unitrank_schemas.models import INSPECTION
 from unitrank_store.jobs.record import FORMAT, encode
+from unitrank_store.queue.rq_queue import enqueue_inspection
 from unitrank_store.redis import keyspace
+from unitrank_store.settings import Settings
 from unitrank_worker import tasks
 from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.newer_records import PATIENCE, NewerRecords
@@ -71,3 +74,20 @@ def test_record_when_an_older_service_wrote_no_version_then_is_run(stores: Store
 
     assert (stores.jobs.get(id).format, resolved) == (1, {})
     assert tasks.tenant_of(stores, id, "w") == "default"
+
+
+@pytest.mark.parametrize(("ahead", "tenant"), [(1, None), (0, "default"), (-1, "default")])
+def test_inspection_when_it_needs_a_newer_version_then_waits_for_it(
+    connection: redis.Redis, tmp_path: Path, clock: Clock, ahead: int, tenant: str | None
+) -> None:
+    stores = stores_of(connection, tmp_path, "inspection")
+    stores.newer_records = NewerRecords(clock)
+    with stores.blobs.writer() as writer:
+        writer.write(b"archive")
+    model = stores.models.begin("net", writer.digest, 7, str(int(INSPECTION) + ahead)).record
+    id = enqueue_inspection(connection, model, Settings()).id
+    assert tasks.tenant_of(stores, id, "w") == tenant
+    clock.advance(2 * PATIENCE)
+    tasks.tenant_of(stores, id, "w")
+
+    assert stores.jobs.get(id).status == "queued"

@@ -3,7 +3,8 @@
 While services and workers are updated one after the other, a worker may take a record that it does
 not understand. The worker leaves such a record `queued`, and the reaper puts it into the queue
 again some seconds later: a newer worker may take it then. After `PATIENCE` seconds without a newer
-worker the job fails with `worker_too_old`.
+worker a job fails with `worker_too_old`. An inspection waits on: a rejected model would stay
+rejected.
 """
 
 import time
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from unitrank_schemas.jobs.options import known_options
+from unitrank_schemas.models import INSPECTION
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import FORMAT, JobRecord
 from unitrank_store.observability.logs import bound
@@ -26,8 +28,10 @@ PATIENCE = 600.0
 
 def is_newer(record: JobRecord) -> bool:
     """Whether only a worker of a newer version can run the record."""
-    # Records of older services name no options, and this version knows all that they can have.
-    return record.format > FORMAT or not known_options().issuperset(record.resolved.get("options", ()))
+    # Records of older services name neither; this version knows all that they can ask for.
+    inspection, options = str(record.resolved.get("inspection", "")), record.resolved.get("options", ())
+    is_newer_inspection = inspection.isdecimal() and int(inspection) > int(INSPECTION)
+    return record.format > FORMAT or is_newer_inspection or not known_options().issuperset(options)
 
 
 @dataclass
@@ -38,11 +42,11 @@ class NewerRecords:
     _left_at: dict[str, float] = field(default_factory=dict)
 
     def leave(self, record: JobRecord, jobs: JobStore, worker: str) -> None:
-        """Leave a queued record to a newer worker, or fail it after `PATIENCE` seconds."""
+        """Leave a queued record to a newer worker, or fail a job after `PATIENCE` seconds."""
         unknown = sorted(set(record.resolved.get("options", ())) - known_options())
         log.warning("worker too old", format=record.format, known_format=FORMAT, unknown=unknown, **bound(jobs.kind, record))
         now = self.clock()
-        if now - self._left_at.setdefault(record.id, now) < PATIENCE:
+        if jobs.kind == "inspection" or now - self._left_at.setdefault(record.id, now) < PATIENCE:
             return
         del self._left_at[record.id]
         attempt = jobs.start(record.id, worker, record.attempt + 1)

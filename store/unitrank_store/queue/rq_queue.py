@@ -121,7 +121,7 @@ def enqueue_inspection(connection: redis.Redis, model: ModelRecord, settings: Se
     if earlier is not None:
         inspections.delete(id)
     limits = {"timeout": settings.inspection_timeout, "cpu_seconds": settings.inspection_cpu_seconds(model.bytes)}
-    record = inspections.create({"digest": model.digest, **limits}, id=id, owner=owner)
+    record = inspections.create({"digest": model.digest, **limits}, {"inspection": model.engine}, id=id, owner=owner)
     push(connection, inspections, record)
     return record
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 import redis
+from benchmarks.support.in_turn import InTurn
 
 from tests.support.polling import wait_until
 from unitrank.addresses import claim_port
@@ -99,9 +100,13 @@ class Installation:
         for process in [*self.services, *self.workers]:
             process.kill()
 
+    def urls(self) -> list[str]:
+        """The addresses of all services."""
+        return [service.url for service in self.services]
+
     def client(self, **options: object) -> httpx.Client:
         """A client whose requests go to all services in turn."""
-        return httpx.Client(base_url="http://127.0.0.1", transport=InTurn(self), timeout=30, **options)  # type: ignore[arg-type]
+        return httpx.Client(base_url="http://127.0.0.1", transport=InTurn(self.urls), timeout=30, **options)  # type: ignore[arg-type]
 
     def _start(self, python: str, module: str, *words: str) -> subprocess.Popen[bytes]:
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -114,32 +119,6 @@ class Installation:
         command = dying_with_parent([python, "-m", module, *words], signal.SIGKILL)
         with (self.state / "log").open("ab") as log:
             return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-
-class InTurn(httpx.BaseTransport):
-    """Sends each request to the next service, as a proxy in its default mode does.
-
-    A service that refuses the connection has not read the request: the next service gets it.
-    """
-
-    def __init__(self, installation: Installation) -> None:
-        self._installation = installation
-        self._turn = itertools.count().__next__
-        self._connections = httpx.HTTPTransport()
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        services = list(self._installation.services)
-        for _ in services:
-            address = httpx.URL(services[self._turn() % len(services)].url)
-            request.url = request.url.copy_with(host=address.host, port=address.port)
-            try:
-                return self._connections.handle_request(request)
-            except httpx.ConnectError:
-                continue
-        raise httpx.ConnectError("all services refuse the connection", request=request)
-
-    def close(self) -> None:
-        self._connections.close()
 
 
 def sent_by(services: Sequence[Process], port: int) -> Process:

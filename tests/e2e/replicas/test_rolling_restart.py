@@ -1,4 +1,4 @@
-"""Services and workers are replaced one after the other while clients send jobs: nothing is lost."""
+"""Services and workers are replaced in turn while clients send jobs: nothing is lost."""
 
 import json
 import signal
@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 import redis
+from benchmarks.support.in_turn import InTurn
 
-from tests.e2e.replicas.installation import Installation, InTurn
+from tests.e2e.replicas.installation import Installation
 from tests.service.conftest import job
 from tests.support.polling import wait_until
 from unitrank.client.sync import Client
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.redis import keyspace
 
-pytestmark = pytest.mark.check
+pytestmark = pytest.mark.slow
 
 CLIENTS = 4
 
@@ -38,7 +39,7 @@ class Load:
 
     def send(self, number: int) -> None:
         """Post jobs and fetch their results until `stop` is set. Raises the client's errors."""
-        with Client("http://127.0.0.1", transport=InTurn(self.services)) as client:
+        with Client("http://127.0.0.1", transport=InTurn(self.services.urls)) as client:
             for count in range(10_000):
                 if self.stop.is_set():
                     break
