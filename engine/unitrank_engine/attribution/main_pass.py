@@ -205,7 +205,7 @@ class MainPass:
 
 @dataclass(frozen=True)
 class _Shared:
-    """What the ranges of a pass share.
+    """Values that the ranges of a pass share.
 
     `groups`: the bootstrap groups. `kept`: whether the scores of each membership are kept.
     """

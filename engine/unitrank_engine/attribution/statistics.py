@@ -103,11 +103,11 @@ class Sums:
     @classmethod
     def of(cls, sums: np.ndarray, counts: np.ndarray, of_groups: np.ndarray | None = None, *, device: torch.device) -> "Sums":
         """Return sums with the values of these arrays, which `arrays` gave."""
-        made = cls(clusters=0, units=sums.shape[2], device=device, fourth=len(sums) == 4)
-        made.sums, made.counts = torch.from_numpy(sums).to(device), counts
+        moments = cls(clusters=0, units=sums.shape[2], device=device, fourth=len(sums) == 4)
+        moments.sums, moments.counts = torch.from_numpy(sums).to(device), counts
         if of_groups is not None:
-            made.of_groups = torch.from_numpy(of_groups).to(device)
-        return made
+            moments.of_groups = torch.from_numpy(of_groups).to(device)
+        return moments
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the sums by the names of the arguments of `of`. On a CPU they share memory."""
