@@ -22,6 +22,7 @@ from unitrank_engine.reuse.exact_tests import ExactTests
 from unitrank_engine.reuse.main_pass import CachedMainPass
 from unitrank_engine.reuse.parts import JobParts, PartStore
 from unitrank_engine.reuse.sanity import Sanity
+from unitrank_engine.reuse.shared_controls import SharedControls
 from unitrank_engine.reuse.study import CachedStudy
 from unitrank_engine.reuse.target_pass import CachedTargetPass
 from unitrank_schemas.methods import MethodBase
@@ -44,7 +45,7 @@ class TargetStages:
         self.parts = parts
         self._brought = brought_importance(context, further)
         self.scores = CachedTargetPass(parts, fills, [entry for entry in request.methods if entry.scores_examples])
-        counted = _counted_alone(fills)
+        counted = fills if context.target_class is None else _counted_as(context.target_class, fills)
         self.study = CachedStudy(parts, counted, request.ablation) if request.ablation else None
         self.exact = ExactTests(parts, counted, request.ablation) if request.ablation else None
         has_sanity = request.ablation is not None and request.ablation.sanity is not None
@@ -160,10 +161,20 @@ class Stages:
             TargetStages(of_target, fills.for_target(each), further) for each, of_target in zip(contexts, parts, strict=True)
         ]
         self.main_pass = CachedMainPass([target.scores for target in self.targets])
+        self.controls = self._shared_controls(fills.for_target(contexts[0]))
+
+    def _shared_controls(self, fills: Fills) -> SharedControls | None:
+        """Return the controls that several studies share; None with one study or without any."""
+        studies, request = [target.study for target in self.targets if target.study], fills.context.request
+        if len(studies) < 2 or request.ablation is None:
+            return None
+        return SharedControls(studies, _counted_as(len(studies), fills), request.ablation)
 
     def plan(self) -> None:
         """Announce the rows of every stage to the progress meter."""
         self.main_pass.plan()
+        if self.controls:
+            self.controls.plan()
         for target in self.targets:
             target.plan()
 
@@ -175,6 +186,8 @@ class Stages:
     def outcomes(self, attributions: Sequence[Attribution]) -> list[TargetOutcome]:
         """Run the studies of all targets, whose rankings are judged as one family."""
         pairs = list(zip(self.targets, attributions, strict=True))
+        if self.controls:
+            self.controls.run([str(entry.id) for target in self.targets for entry in target.entries])
         measured = [target.measure(attribution) for target, attribution in pairs]
         studied = [each for each in measured if each]
         study = self.targets[0].study
@@ -191,13 +204,11 @@ class Stages:
         return list(dict.fromkeys(name for names in reused for name in names if name != "controls" or name in of_all))
 
 
-def _counted_alone(fills: Fills) -> Fills:
+def _counted_as(part: int, fills: Fills) -> Fills:
     """Return the fills for a study whose rows are a part of the stage's rows."""
     context = fills.context
-    if context.target_class is None:
-        return fills
     assert isinstance(context.meter, ProgressMeter)
-    return fills.for_target(replace(context, meter=context.meter.of_part(context.target_class)))
+    return fills.for_target(replace(context, meter=context.meter.of_part(part)))
 
 
 def _importance(context: JobContext, attribution: Attribution, entry: MethodBase) -> list[np.ndarray]:

@@ -525,16 +525,19 @@ def test_passes_of_a_study_of_several_rankings_or_clusters_include_relabelled_co
     assert passes(tested, facts()) - passes(without, facts()) == pytest.approx(clusters * masks * 0.75, abs=1)
 
 
-def test_sizes_and_passes_for_each_class_count_every_ranking_of_every_class() -> None:
+def test_sizes_and_passes_for_each_class_count_every_ranking_of_every_class_and_the_controls_once() -> None:
     # Two methods, because one ranking of a single cluster would need no relabelled controls.
-    options: Json = {"methods": ["conductance", "grad_cam"], "clusters": {"by": "label"}, "keep_examples": 2}
+    ablation: Json = {"fractions": [0.1, 0.2, 0.5], "random": 19, "orders": ["most", "keep"], "fill": "zero", "check_fill": "mean"}
+    options: Json = {"methods": ["conductance", "grad_cam"], "clusters": {"by": "label"}, "keep_examples": 2, "ablation": ablation}
     one, each = (completed(request(target={"class": choice}, **options), facts()) for choice in (1, "each"))
 
     sizes, all_sizes = array_bytes(one, facts()), array_bytes(each, facts())
 
     assert all_sizes == {part: size if part == "rows" else 10 * size for part, size in sizes.items()}
     assert summary_bytes(each, facts()) - 3 * 150 == 10 * (summary_bytes(one, facts()) - 3 * 150)
-    assert passes(each, facts()) == 100 + 10 * (passes(one, facts()) - 100)
+    # 50 examples test. The controls: units replaced, units kept, and units replaced by the mean.
+    controls = 50 * 0.75 * (2 + 3 * (19 + 1) + 2 + 3 * 19 + 2 + 3 * 19)
+    assert passes(each, facts()) == pytest.approx(100 + 10 * (passes(one, facts()) - 100) - 9 * controls, abs=10)
 
 
 def test_passes_of_kmeans_are_two_readings_up_to_its_layer_and_the_distances() -> None:

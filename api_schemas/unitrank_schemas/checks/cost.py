@@ -56,7 +56,7 @@ def _ablation(request: JobRequest, facts: Facts, units: int, tail: float) -> flo
     classes, clusters = explained_count(request, facts), cluster_count(request, facts)
     plan = study_plan(ablation, units=units, clusters=clusters, methods=request.methods, classes=classes)
     plans = [each for each in (plan, check_plan(ablation, plan)) if each]
-    masks = classes * sum(each.masks(len(request.methods)) for each in plans)
+    masks = sum(each.masks(classes * len(request.methods)) for each in plans)
     return _tested(ablation, request, facts) * masks * tail
 
 

@@ -1,6 +1,7 @@
 """The ablation study tests each ranking against random orders, by cluster and over all clusters."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Protocol, runtime_checkable
@@ -127,13 +128,8 @@ class Study:
         self.counts = request.counts_of(context.units.count)
 
     def plan(self, rankings: int) -> None:
-        """Announce the stage's rows for this number of rankings.
-
-        A row is one example under one mask.
-        """
-        masks = sum(test.masks(rankings) for test in self.tests)
-        examples = sum(len(halves.tested) for halves in self.context.halves)
-        self.context.meter.plan(STAGE, examples * masks if self.counts else 0, self.context.split.tail_cost)
+        """Announce the stage's rows for this number of rankings."""
+        announce(self.context, sum(test.masks(rankings) for test in self.tests) if self.counts else 0)
 
     def measure(self, importance: Importance) -> Measured:
         """Test the rankings on all clusters.
@@ -148,7 +144,9 @@ class Study:
         tested, checked = [], []
         for cluster in range(len(self.context.clusters)):
             tested.append(main.run(cluster, importance))
-            checked += [_run_check(check, cluster, importance) for check in checks]
+            for check in checks:
+                with naming_check(check.fill):
+                    checked.append(check.run(cluster, importance))
         rankings = _by_ranking(checked, importance) if checked else {}
         return Measured(importance, tested, _by_ranking(tested, importance), rankings, perf_counter() - began)
 
@@ -261,17 +259,24 @@ class Study:
         return arrays
 
 
+def announce(context: JobContext, masks: int) -> None:
+    """Announce the stage's rows: each test example under this number of masks."""
+    examples = sum(len(halves.tested) for halves in context.halves)
+    context.meter.plan(STAGE, examples * masks, context.split.tail_cost)
+
+
+@contextmanager
+def naming_check(fill: Fill) -> Iterator[None]:
+    """Name `check_fill` and its value in an EngineError inside the context."""
+    try:
+        yield
+    except EngineError as error:
+        detail = f"with `check_fill: {fill}`, {error.detail}, or `check_fill: null`"
+        raise EngineError(error.code, detail) from error
+
+
 def _by_ranking(tested: list[TestedCluster], importance: Importance) -> dict[str, Tested]:
     return {name: [(cluster, cluster.rankings[name]) for cluster in tested] for name in importance}
-
-
-def _run_check(test: ClusterTester, cluster: int, importance: Importance) -> TestedCluster:
-    """Test a cluster with `check_fill`. An EngineError names `check_fill` and its value."""
-    try:
-        return test.run(cluster, importance)
-    except EngineError as error:
-        detail = f"with `check_fill: {test.fill}`, {error.detail}, or `check_fill: null`"
-        raise EngineError(error.code, detail) from error
 
 
 def _with_first(curves: Curves, first: float) -> np.ndarray:

@@ -1,6 +1,6 @@
 """A fill test that runs only the controls and rankings that no earlier job left in the store."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
@@ -19,17 +19,22 @@ from unitrank_tables.part import Part
 
 
 class CachedFillTest:
-    """Wraps a fill test. Call `find` first, then `run` for each cluster in order, then `keep`."""
+    """Wraps a fill test. Call `find` first, then `run` for each cluster in order, then `keep`.
 
-    def __init__(self, test: FillTest, parts: JobParts) -> None:
+    `controls`: each cluster's controls where another test of the same job has run them.
+    """
+
+    def __init__(self, test: FillTest, parts: JobParts, controls: Sequence[Controls] = ()) -> None:
         self.test = test
         self.parts = parts
-        self._earlier_controls: list[Controls] | None = read_part(
-            parts.find([self._controls_key]).get(self._controls_key), self._controls_from
-        )
+        stored = None if controls else read_part(parts.find([self._controls_key]).get(self._controls_key), self._controls_from)
+        self.reuses_controls = stored is not None
+        """Whether the controls' sums come from an earlier job."""
+        self.controls: list[Controls] = stored or list(controls)
+        """The controls' sums of the first clusters; `run` adds those of the next cluster."""
+        self._keeps_controls = not self.controls
         self._earlier: dict[str, list[RankingRuns]] = {}
         """Ranking's id → the sums of each cluster from an earlier job."""
-        self._controls: list[Controls] = []
         self._rankings: dict[str, list[RankingRuns]] = {}
         """Ranking's id → the sums of each cluster from this job."""
 
@@ -41,14 +46,13 @@ class CachedFillTest:
     def plan(self) -> StudyPlan:
         return self.test.plan
 
-    @property
-    def reuses_controls(self) -> bool:
-        """Whether the controls' sums come from an earlier job."""
-        return self._earlier_controls is not None
-
     def masks(self, rankings: int) -> int:
-        """Return how many masks run on each test example for this number of rankings."""
-        return self.plan.masks(rankings, controls=not self.reuses_controls)
+        """Return how many masks run on each test example for this number of rankings.
+
+        The controls that several classes share are not among them.
+        """
+        shared = self.test.context.target_class is not None
+        return self.plan.masks(rankings, controls=not (shared or self.reuses_controls))
 
     def find(self, importance: Importance) -> set[str]:
         """Look the rankings up in the store; return the ids that an earlier job has tested."""
@@ -63,15 +67,14 @@ class CachedFillTest:
     def run(self, cluster: int, importance: Importance) -> TestedCluster:
         """As `FillTest.run`."""
         fresh = {name: values for name, values in importance.items() if name not in self._earlier}
-        controls = self._earlier_controls[cluster] if self._earlier_controls else None
+        controls = self.controls[cluster] if cluster < len(self.controls) else None
         if controls is None or fresh:
             runs = self.test.runs(cluster, fresh, controls)
-            controls = runs.controls
+            self.controls += [runs.controls] if controls is None else []
             for name, sums in runs.rankings.items():
                 self._rankings.setdefault(name, []).append(sums)
-        self._controls.append(controls)
         rankings = {name: (self._earlier.get(name) or self._rankings[name])[cluster] for name in importance}
-        return self.test.tested(cluster, importance, ClusterRuns(controls, rankings))
+        return self.test.tested(cluster, importance, ClusterRuns(self.controls[cluster], rankings))
 
     def keep(self, importance: Importance) -> None:
         """Put the sums of all clusters into the store for later jobs.
@@ -81,8 +84,8 @@ class CachedFillTest:
         if self.test.runner.halvings:
             return
         parts = {self._ranking_key(importance[name]): _part_of_ranking(sums) for name, sums in self._rankings.items()}
-        if not self.reuses_controls:
-            parts[self._controls_key] = _part_of_controls(self._controls)
+        if self._keeps_controls:
+            parts[self._controls_key] = _part_of_controls(self.controls)
         self.parts.keep(parts)
 
     @cached_property

@@ -1,6 +1,7 @@
 """An ablation study that reuses the runs of earlier jobs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from unitrank_engine.ablation.masks.fill_test import FillTests, Importance
 from unitrank_engine.ablation.masks.tested import TestedCluster
@@ -18,10 +19,12 @@ class CachedStudy:
         self.parts = parts
         self.reused: set[str] = set()
         """Ids of the rankings whose tests all come from earlier jobs; set by `run`."""
+        self.seconds_of_controls = 0.0
+        """Share of the time of the controls that ran for several studies."""
         tests = FillTests.of(request, fills)
-        self._tests = [CachedFillTest(test, parts) for test in (tests.main, tests.check) if test]
+        self.tests = [CachedFillTest(test, parts) for test in tests.judging]
         self._reversal = tests.reversal
-        self._study = Study(fills.context, request, self._tests, self._test_reversed)
+        self._study = Study(fills.context, request, self.tests, self._test_reversed)
 
     def plan(self, rankings: int) -> None:
         """Announce the stage's rows. `rankings`: the number of rankings that probably must run."""
@@ -29,14 +32,14 @@ class CachedStudy:
 
     def measure(self, importance: Importance) -> Measured:
         """As `Study.measure`."""
-        self.reused = set.intersection(*[test.find(importance) for test in self._tests])
-        if all(test.reuses_controls for test in self._tests):
+        self.reused = set.intersection(*[test.find(importance) for test in self.tests])
+        if all(test.reuses_controls for test in self.tests):
             self.parts.reused.append("controls")
         self.plan(len(importance) - len(self.reused))
         measured = self._study.measure(importance)
-        for test in self._tests:
+        for test in self.tests:
             test.keep(importance)
-        return measured
+        return replace(measured, seconds=measured.seconds + self.seconds_of_controls)
 
     def judge_all(self, measured: Sequence[Measured]) -> Judged:
         """As `Study.judge_all`."""
@@ -47,7 +50,9 @@ class CachedStudy:
         return self._study.conclude(measured, judged)
 
     def _test_reversed(self, importance: Importance) -> list[TestedCluster]:
-        test = CachedFillTest(self._reversal, self.parts)
+        plan = self._reversal.plan
+        controls = [each.of_random(plan.random, plan.counts) for each in self.tests[0].controls]
+        test = CachedFillTest(self._reversal, self.parts, controls)
         test.find(importance)
         tested = [test.run(cluster, importance) for cluster in range(len(self._reversal.context.clusters))]
         test.keep(importance)

@@ -1,17 +1,18 @@
 """A fill test runs the ablation of all clusters with one fill: the controls, and each ranking."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 import torch
 
-from unitrank_engine.ablation.masks.mask_runner import ClusterTest, MaskRunner, MaskSums
+from unitrank_engine.ablation.masks.mask_runner import ClusterTest, MaskRunner, MaskSums, ScoredTarget
 from unitrank_engine.ablation.masks.masks import Masks
 from unitrank_engine.ablation.masks.orders import Orders
 from unitrank_engine.ablation.masks.runs import ClusterRuns, Controls, RankingRuns, means_over_counts, summed
 from unitrank_engine.ablation.masks.tested import TestedCluster, tested_cluster
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.fills import Fills
 from unitrank_schemas.base import Fill
 from unitrank_schemas.jobs.ablation import Ablation
@@ -37,9 +38,9 @@ class FillTest:
         self.counts = runner.counts
         self.batch = fills.batch
 
-    @cached_property
+    @property
     def random(self) -> list[np.ndarray]:
-        """The random orders. Made on first use, because a large layer's orders take much memory."""
+        """The random orders."""
         return [self.orders.random(number) for number in range(self.plan.random)]
 
     def run(self, cluster: int, importance: Importance) -> TestedCluster:
@@ -56,6 +57,20 @@ class FillTest:
             ordered={name: bool(np.ptp(values[cluster])) for name, values in importance.items()},
         )
 
+    def controls(self, cluster: int, contexts: Sequence[JobContext]) -> list[Controls]:
+        """Return the sums of a cluster's controls for the target of each of these contexts.
+
+        The controls do not depend on the target, so all targets share the passes.
+
+        Raises EngineError `non_finite`.
+        """
+        activity = self._activity_order(cluster)
+        orders = self._control_orders(activity)
+        controls = [Controls([], [], activity) for _ in contexts]
+        for test in self._tests(cluster, contexts):
+            self._run_controls(controls, *self._masks(test, orders))
+        return controls
+
     def runs(self, cluster: int, importance: Importance, controls: Controls | None = None) -> ClusterRuns:
         """Return the sums of all masks of a cluster.
 
@@ -65,16 +80,14 @@ class FillTest:
         """
         self.fills.prepare([self.fill])
         activity = controls.activity if controls else self._activity_order(cluster)
-        orders = self._stacked([*self.random, *([] if activity is None else [activity])])
+        orders = self._control_orders(activity)
         shared = controls or Controls([], [], activity)
         sums: dict[str, list[MaskSums]] = {name: [] for name in importance}
         kept: dict[str, list[MaskSums]] = {name: [] for name in importance}
-        for number, test in enumerate(self._tests(cluster)):
-            masks = Masks(self.runner, test, orders, self.plan.random)
-            keeping = Masks(self.runner, test.kept(), orders[: self.plan.random], self.plan.random) if self.plan.keep else None
+        for number, test in enumerate(self._tests(cluster, [self.context])):
+            masks, keeping = self._masks(test, orders)
             if controls is None:
-                shared.batches.append(masks.controls())
-                shared.keep.extend([keeping.controls()] if keeping else [])
+                self._run_controls([shared], masks, keeping)
             for name, values in importance.items():
                 positions = self._positions(cluster, values)
                 sums[name].append(masks.ranking(positions, shared.batches[number], single=self.plan.own))
@@ -82,6 +95,25 @@ class FillTest:
                     most = self._most(cluster, values)[None]
                     kept[name].append(keeping.ranking(most, shared.keep[number], single=1))
         return ClusterRuns(shared, {name: self._ranking_runs(sums[name], kept[name]) for name in importance})
+
+    def _masks(self, test: ClusterTest, orders: np.ndarray) -> tuple[Masks, Masks | None]:
+        """Return the masks that replace units, and those that keep units.
+
+        `orders`: the controls, as the position of each unit.
+        """
+        random = self.plan.random
+        keeping = Masks(self.runner, test.kept(), orders[:random], random) if self.plan.keep else None
+        return Masks(self.runner, test, orders, random), keeping
+
+    def _run_controls(self, controls: Sequence[Controls], masks: Masks, keeping: Masks | None) -> None:
+        """Run the controls of a batch and add their sums. `controls`: one for each target."""
+        for each, sums in zip(controls, masks.controls(), strict=True):
+            each.batches.append(sums)
+        for each, sums in zip(controls, keeping.controls() if keeping else [], strict=False):
+            each.keep.append(sums)
+
+    def _control_orders(self, activity: np.ndarray | None) -> np.ndarray:
+        return self._stacked([*self.random, *([] if activity is None else [activity])])
 
     def _ranking_runs(self, sums: list[MaskSums], kept: list[MaskSums]) -> RankingRuns:
         plan, columns = self.plan, len(self.counts)
@@ -107,8 +139,8 @@ class FillTest:
     def _activity_order(self, cluster: int) -> np.ndarray | None:
         return self.orders.most(self._activity(cluster), self.context.clusters[cluster].name) if self.plan.activity else None
 
-    def _tests(self, cluster: int) -> Iterator[ClusterTest]:
-        """Yield the cluster's test examples in batches."""
+    def _tests(self, cluster: int, contexts: Sequence[JobContext]) -> Iterator[ClusterTest]:
+        """Yield the cluster's test examples in batches, with the targets of these contexts."""
         context, nested = self.context, self.runner.nested
         rows = context.clusters[cluster].rows[context.halves[cluster].tested]
         for start in range(0, len(rows), self.batch):
@@ -118,12 +150,12 @@ class FillTest:
             labels = context.examples.labels(chosen)
             with torch.no_grad():
                 output = context.split.tail(h, live)
-                fixed = context.fix(output, chosen)
+                targets = [ScoredTarget(each, each.fix(output, chosen)) for each in contexts]
             context.cost.forward_rows += len(chosen)
             fill = self.fills.of(self.fill, chosen, cluster, x)
             end = nested.at(x) if nested else None
             replaced = nested.replaced(end, fill - h) if nested and end and self.plan.keep else None
-            yield ClusterTest(h, live, fixed, labels, context.right(output, labels), fill, end, replaced)
+            yield ClusterTest(h, live, targets, labels, context.right(output, labels), fill, end, replaced)
 
     def _activity(self, cluster: int) -> np.ndarray:
         """Return each unit's activity: the mean of |h − fill| over the examples that rank."""
@@ -151,12 +183,17 @@ class FillTests:
     reversal: FillTest
     """With the request's fill, for the reversed orders of rankings that are worse than random."""
 
+    @property
+    def judging(self) -> list[FillTest]:
+        """The tests that every ranking takes."""
+        return [self.main, self.check] if self.check else [self.main]
+
     @classmethod
     def of(cls, request: Ablation, fills: Fills) -> "FillTests":
         """Return the tests that the request needs."""
         context = fills.context
         runner = MaskRunner(context, fills.batch, list(request.counts_of(context.units.count)))
-        orders = Orders(context.units.count, context.streams)
+        orders = context.once(_orders)
         plan = study_plan(
             request,
             units=context.units.count,
@@ -171,3 +208,7 @@ class FillTests:
             check=test(plan=checked, fill=request.check_fill) if checked and request.check_fill else None,
             reversal=test(plan=reversal_plan(plan), fill=request.fill),
         )
+
+
+def _orders(context: JobContext) -> Orders:
+    return Orders(context.units.count, context.streams)

@@ -4,7 +4,7 @@ A curve has one value for each count k, over the test examples of a cluster. The
 F depends on the first units of the order. A mask is a pair of an order and a count k.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -23,12 +23,35 @@ STAGE = "ablation"
 
 
 @dataclass(frozen=True)
+class ScoredTarget:
+    """A target whose value follows from a pass, with the class and the rival of each example."""
+
+    context: JobContext
+    fixed: Fixed
+
+    def score(self, output: Float[Tensor, "rows *rest"], masks: int) -> Float[Tensor, "masks examples"]:
+        """Return F of each example under each mask.
+
+        Raises EngineError `non_finite`.
+        """
+        score = self.context.score(output, self.fixed.repeat(masks)).reshape(masks, -1)
+        if not torch.isfinite(score).all():
+            number = self.context.target_class
+            target = "the target" if number is None else f"the target of class {number}"
+            raise EngineError(
+                "non_finite", f"{target} became NaN or infinite with units replaced; choose another fill or another score"
+            )
+        return score
+
+
+@dataclass(frozen=True)
 class ClusterTest:
     """A batch of test examples of one cluster, before any unit is replaced."""
 
     h: Float[Tensor, "rows *place"]
     live: Live
-    fixed: Fixed
+    targets: Sequence[ScoredTarget]
+    """One for each class whose score each pass gives; the labels and their prediction are equal."""
     labels: Int[Tensor, " rows"] | None
     right: Bool[Tensor, " rows"] | None
     """Whether each example is classified as labelled; None without labels."""
@@ -63,6 +86,12 @@ class MaskSums:
     The request's `measure` decides which one.
     """
 
+    def of_first(self, masks: int) -> "MaskSums":
+        """Return the sums of the first masks."""
+        first = (None if each is None else each[:masks] for each in (self.right, self.newly_wrong, self.values))
+        right, newly_wrong, values = first
+        return MaskSums(self.score[:masks], right, newly_wrong, self.magnitude, values)
+
 
 class MaskRunner:
     """Runs masks over test examples through the tail, many masks in one pass.
@@ -95,8 +124,8 @@ class MaskRunner:
 
     def run(
         self, tests: ClusterTest, positions: np.ndarray, masks: list[tuple[int, int]], *, bounds: list[int], single: int = 0
-    ) -> MaskSums:
-        """Return the sums of these masks.
+    ) -> list[MaskSums]:
+        """Return the sums of these masks for each target of the tests.
 
         `positions`: the position of each unit in each order, `[orders, units]`.
         `masks`: pairs of an order's number and a count.
@@ -106,27 +135,26 @@ class MaskRunner:
         Raises EngineError `non_finite`.
         """
         on_device = torch.from_numpy(positions).to(self.context.device)
-        score, right, wrong, magnitude, labelled = *np.zeros((3, len(masks))), 0.0, True
-        values = np.zeros((single, len(tests.h)))
-        for first, stop, f, correct in self._passes(tests, on_device, masks, bounds):
-            score[first:stop] = f.double().sum(1).cpu().numpy()
-            if first == 0:
-                magnitude = float(f[0].double().abs().sum())
+        targets = [_TargetSums(len(masks), single, len(tests.h)) for _ in tests.targets]
+        right, wrong, labelled = *np.zeros((2, len(masks))), True
+        for first, stop, scores, correct in self._passes(tests, on_device, masks, bounds):
             if correct is None or tests.right is None:
                 labelled = False
             else:
                 right[first:stop] = correct.double().sum(1).cpu().numpy()
                 wrong[first:stop] = (tests.right & ~correct).double().sum(1).cpu().numpy()
-            if first < single:
-                measured = correct if self.measure == "accuracy" and correct is not None else f
-                values[first:stop] = measured[: single - first].double().cpu().numpy()
+            for sums, f in zip(targets, scores, strict=True):
+                sums.add(first, f, correct if self.measure == "accuracy" and correct is not None else f)
             self.context.meter.advance(STAGE, len(tests.h) * (stop - first))
-        return MaskSums(score, right if labelled else None, wrong if labelled else None, magnitude, values)
+        return [
+            MaskSums(sums.score, right if labelled else None, wrong if labelled else None, sums.magnitude, sums.values)
+            for sums in targets
+        ]
 
     def _passes(
         self, tests: ClusterTest, positions: Tensor, masks: list[tuple[int, int]], bounds: list[int]
-    ) -> Iterator[tuple[int, int, Tensor, Tensor | None]]:
-        """Yield ranges of masks (first, stop) with F and correctness.
+    ) -> Iterator[tuple[int, int, list[Tensor], Tensor | None]]:
+        """Yield ranges of masks (first, stop) with F of each target, and correctness.
 
         After memory ran out, the ranges are smaller.
         """
@@ -148,8 +176,8 @@ class MaskRunner:
 
     def _pass(
         self, tests: ClusterTest, positions: Tensor, masks: list[tuple[int, int]]
-    ) -> tuple[Float[Tensor, "masks rows"], Tensor | None]:
-        """Return F and correctness of each example under each mask.
+    ) -> tuple[list[Float[Tensor, "masks rows"]], Tensor | None]:
+        """Return F of each target, and correctness, of each example under each mask.
 
         Raises EngineError `non_finite`.
         """
@@ -161,14 +189,32 @@ class MaskRunner:
             else:
                 mask = context.units.spread(positions[list(orders)] < torch.tensor(counts, device=context.device)[:, None])
                 output = context.split.tail(torch.where(mask[:, None], tests.fill, tests.h).flatten(0, 1), tests.live)
-            score = context.score(output, tests.fixed.repeat(times)).reshape(times, -1)
-        if not torch.isfinite(score).all():
-            raise EngineError(
-                "non_finite", "the target became NaN or infinite with units replaced; choose another fill or another score"
-            )
+            scores = [target.score(output, times) for target in tests.targets]
         context.cost.forward_rows += len(output)
         right = context.right(output, None if tests.labels is None else tests.labels.repeat(times))
-        return score, None if right is None else right.reshape(times, -1)
+        return scores, None if right is None else right.reshape(times, -1)
+
+
+class _TargetSums:
+    """Adds up F of one target over the test examples, for each mask."""
+
+    def __init__(self, masks: int, single: int, examples: int) -> None:
+        self.score = np.zeros(masks)
+        self.magnitude = 0.0
+        self.values = np.zeros((single, examples))
+
+    def add(self, first: int, f: Tensor, measured: Tensor) -> None:
+        """Add a pass, `[masks, examples]`.
+
+        `first`: the number of the pass's first mask.
+        `measured`: the values of single examples.
+        """
+        self.score[first : first + len(f)] = f.double().sum(1).cpu().numpy()
+        if first == 0:
+            self.magnitude = float(f[0].double().abs().sum())
+        if first < len(self.values):
+            single = measured[: len(self.values) - first]
+            self.values[first : first + len(single)] = single.double().cpu().numpy()
 
 
 def _contains(mask: tuple[int, int], before: tuple[int, int]) -> bool:

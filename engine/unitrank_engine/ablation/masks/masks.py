@@ -33,8 +33,11 @@ class Masks:
         for index, key in enumerate(self._keys):
             self._control_indices.setdefault(key, index)
 
-    def controls(self) -> MaskSums:
-        """Return the sums of: no unit replaced, all replaced, then each control at each count."""
+    def controls(self) -> list[MaskSums]:
+        """Return the sums of: no unit replaced, all replaced, then each control at each count.
+
+        Each target of the tests has its sums.
+        """
         masks = [(0, 0), (0, self.runner.context.units.count), *self._pairs(len(self._controls))]
         run_masks = sorted(self._control_indices.values())
         run_number = {index: number for number, index in enumerate(run_masks)}
@@ -44,15 +47,12 @@ class Masks:
         ends = max(run_of_mask[:2]) + 1
         # Any order gives the masks of no unit and of all units, also where there are no controls.
         positions = self._controls if len(self._controls) else np.zeros((1, len(self._changeable)), dtype=np.int32)
-        sums = self.runner.run(self.tests, positions, chosen, bounds=[random_runs], single=ends)
+        runs = self.runner.run(self.tests, positions, chosen, bounds=[random_runs], single=ends)
         self._skip(len(masks) - len(run_masks))
-        assert sums.values is not None
-        right = None if sums.right is None else sums.right[run_of_mask]
-        values = sums.values[run_of_mask[:2]]
-        return MaskSums(sums.score[run_of_mask], right, magnitude=sums.magnitude, values=values)
+        return [_of_masks(sums, run_of_mask) for sums in runs]
 
     def ranking(self, positions: np.ndarray, controls: MaskSums, *, single: int = 0) -> MaskSums:
-        """Return the sums of each of a ranking's orders at each count.
+        """Return the sums of each of a ranking's orders at each count; the tests have one target.
 
         `positions`: in each row an order, as the position of each unit.
         `controls`: the sums of the controls on this batch.
@@ -69,7 +69,7 @@ class Masks:
                 run_masks.append(index)
         kept_runs = sum(index < kept for index in run_masks)
         chosen = [pairs[index] for index in run_masks]
-        sums = self.runner.run(self.tests, positions, chosen, bounds=[kept_runs], single=kept_runs)
+        (sums,) = self.runner.run(self.tests, positions, chosen, bounds=[kept_runs], single=kept_runs)
         self._skip(len(pairs) - len(run_masks))
         assert sums.values is not None
         values = sums.values[[run_number[key] for key in keys[:kept]]]
@@ -95,3 +95,13 @@ class Masks:
         """Advance the progress by masks that share another mask's run."""
         if masks:
             self.runner.context.meter.advance(STAGE, len(self.tests.h) * masks)
+
+
+def _of_masks(sums: MaskSums, run_of_mask: list[int]) -> MaskSums:
+    """Return the controls' sums from those of the runs, with the values of the first two masks.
+
+    `run_of_mask`: for each mask the number of its run.
+    """
+    assert sums.values is not None
+    right = None if sums.right is None else sums.right[run_of_mask]
+    return MaskSums(sums.score[run_of_mask], right, magnitude=sums.magnitude, values=sums.values[run_of_mask[:2]])

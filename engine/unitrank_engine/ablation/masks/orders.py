@@ -19,13 +19,17 @@ class Orders:
     def __init__(self, n: int, streams: RandomStreams) -> None:
         self.n = n
         self._streams = streams
+        self._random: dict[int, np.ndarray] = {}
 
     def random(self, number: int) -> np.ndarray:
         """Return a random order by its number.
 
-        The order is equal for all clusters and rankings, and for all jobs with the same key.
+        The order is equal for all clusters, rankings and classes, and for all jobs with the same
+        key. It is made on first use, then kept, because a large layer's orders take much memory.
         """
-        return self._streams.generator("order", number).permutation(self.n).astype(np.int32)
+        if number not in self._random:
+            self._random[number] = self._streams.generator("order", number).permutation(self.n).astype(np.int32)
+        return self._random[number]
 
     def most(self, importance: np.ndarray, cluster: str) -> np.ndarray:
         """Order by importance, largest first; ties are in the cluster's random order."""

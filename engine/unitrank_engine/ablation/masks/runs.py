@@ -21,6 +21,14 @@ class Controls:
     None where this order is not among the controls.
     """
 
+    def of_random(self, orders: int, counts: int) -> "Controls":
+        """Return the sums without units kept, and without the order by activity.
+
+        `orders`: the number of random orders.
+        `counts`: the number of counts of replaced units.
+        """
+        return Controls([sums.of_first(2 + orders * counts) for sums in self.batches], [], None)
+
 
 @dataclass(frozen=True)
 class RankingRuns:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tests.engine.ablation.nets import Conv, Weighted
 from tests.engine.ablation.plain import prepared
 from tests.engine.in_process import program_of, rank
-from unitrank_engine.ablation.masks.mask_runner import ClusterTest, MaskRunner
+from unitrank_engine.ablation.masks.mask_runner import ClusterTest, MaskRunner, ScoredTarget
 from unitrank_engine.errors import EngineError
 
 
@@ -126,15 +126,13 @@ def test_kept_when_the_first_units_are_kept_then_it_equals_the_replacement_of_al
         output = context.split.tail(h, live)
         end = runner.nested.at(inputs) if runner.nested else None
         replaced_end = runner.nested.replaced(end, fill - h) if runner.nested and end else None
-    tests = ClusterTest(
-        h=h, live=live, fixed=context.fix(output, rows), labels=labels, right=context.right(output, labels), fill=fill,
-        affine_end=end, replaced_end=replaced_end,
-    )  # fmt: skip
+    target, right = ScoredTarget(context, context.fix(output, rows)), context.right(output, labels)
+    tests = ClusterTest(h, live, [target], labels, right=right, fill=fill, affine_end=end, replaced_end=replaced_end)
     n = context.units.count
     positions = rng.permutation(n).astype(np.int32)[None]
 
-    kept = runner.run(tests.kept(), positions, [(0, count) for count in counts], bounds=[], single=3)
-    replaced = runner.run(tests, n - 1 - positions, [(0, n - count) for count in counts], bounds=[], single=3)
+    (kept,) = runner.run(tests.kept(), positions, [(0, count) for count in counts], bounds=[], single=3)
+    (replaced,) = runner.run(tests, n - 1 - positions, [(0, n - count) for count in counts], bounds=[], single=3)
 
     assert kept.values is not None
     if nested:
