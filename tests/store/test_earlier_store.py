@@ -1,8 +1,10 @@
-"""A store of an earlier version: this version reads all its contents and runs its queued jobs.
+"""Stores of earlier versions: this version reads all their contents and runs their queued jobs.
 
 `data/write_earlier_store.py.txt`, run in a clone of commit 2ee911a, made `data/earlier_store.json`.
+`data/write_recorded_store.py.txt` made `data/recorded_store.json` with commit eb0625d.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +13,26 @@ import redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from tests.support.earlier_store import EarlierStore, load
+from tests.support.earlier_store import EARLIEST, RECORDED, EarlierStore, load
+from unitrank_schemas.jobs.options import known_options
 from unitrank_store.access.api_keys import KeyStore
+from unitrank_store.access.sessions import SessionStore
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.datasets import DatasetStore
 from unitrank_store.contents.models import ModelStore
+from unitrank_store.jobs.idempotency import IdempotencyKey
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.reservations import reserved
 from unitrank_store.observability.snapshot import take_snapshot
 from unitrank_store.queue.rq_queue import positions, queue_of
 from unitrank_store.queue.safe_job import SafeJob
 from unitrank_store.recovery.reaper import Reaper
+from unitrank_store.redis import keyspace
+from unitrank_store.results.part_cache import PartCache
 from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
-from unitrank_store.webhooks.deliveries import DeliveryStore
+from unitrank_store.webhooks.deliveries import AttemptRecord, DeliveryStore
+from unitrank_store.worker_registry import WorkerRegistry
 
 
 @pytest.fixture
@@ -32,10 +40,16 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(state=tmp_path)
 
 
+@pytest.fixture(params=[EARLIEST, RECORDED], ids=["2ee911a", "eb0625d"])
+def earlier(connection: redis.Redis, tmp_path: Path, request: pytest.FixtureRequest) -> EarlierStore:
+    """Load an earlier store into this test's server and folder."""
+    return load(connection, tmp_path / "blobs", request.param)
+
+
 @pytest.fixture
-def earlier(connection: redis.Redis, tmp_path: Path) -> EarlierStore:
-    """Load the earlier store into this test's server and folder."""
-    return load(connection, tmp_path / "blobs")
+def recorded(connection: redis.Redis, tmp_path: Path) -> EarlierStore:
+    """Load the store of commit eb0625d, which has keys that the earliest store lacks."""
+    return load(connection, tmp_path / "blobs", RECORDED)
 
 
 def test_record_when_an_earlier_version_wrote_it_then_is_read_and_listed(connection: redis.Redis, earlier: EarlierStore) -> None:
@@ -120,6 +134,59 @@ def test_store_when_an_earlier_version_wrote_it_then_the_reaper_finds_nothing_lo
 
     assert [reaper.sweep() for _ in range(2)] == [[], []]
     assert {key for key in before if not connection.exists(key)} <= {b"unitrank:workers"}
+
+
+def test_heartbeats_when_an_earlier_version_wrote_them_then_are_read(connection: redis.Redis, recorded: EarlierStore) -> None:
+    workers = WorkerRegistry(connection).list()
+
+    assert [(worker.name, worker.queue, worker.device) for worker in workers] == [
+        ("inspections", "unitrank-inspections", "cpu"),
+        ("jobs", "unitrank-jobs", "cpu"),
+    ]
+
+
+def test_session_and_idempotency_key_when_an_earlier_version_wrote_them_then_are_valid(
+    connection: redis.Redis, recorded: EarlierStore
+) -> None:
+    keys = KeyStore(connection)
+    key = SessionStore(connection, keys).key(recorded.session or "")
+    assert key is not None
+    digest = IdempotencyKey.of("recorded", caller=key.id, body="").key
+    (entry,) = (json.loads(connection.get(keyspace.idempotency(each)) or "{}") for each in [digest])
+
+    assert key == keys.verify(recorded.secret)
+    assert entry["job"] == recorded.done
+
+
+def test_delivery_when_an_earlier_version_tried_it_then_has_its_attempts_and_is_due_again(
+    connection: redis.Redis, recorded: EarlierStore
+) -> None:
+    deliveries = DeliveryStore(connection)
+    (tried,) = deliveries.of(recorded.done)
+    due = deliveries.take(now=4e9 + 1)
+
+    assert tried.attempts[0] == AttemptRecord(1.5, None, "no answer", 0.25)
+    assert due is not None
+    assert due.delivery == tried
+
+
+def test_parts_when_an_earlier_version_kept_them_then_are_read(
+    connection: redis.Redis, recorded: EarlierStore, settings: Settings
+) -> None:
+    ids = [name.decode() for name in connection.zrange(keyspace.part_ages(), 0, -1)]
+
+    assert ids
+    assert set(PartCache(connection, settings).get(ids)) == set(ids)
+
+
+def test_record_when_commit_eb0625d_wrote_it_then_names_its_version_and_options(
+    connection: redis.Redis, recorded: EarlierStore
+) -> None:
+    record = JobStore(connection).get(recorded.queued)
+
+    assert record.format == 1
+    assert set(record.resolved["options"]) <= known_options()
+    assert "clusters.by=label" in record.resolved["options"]
 
 
 def jobs_by_status(**counts: int) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""A store that commit 2ee911a wrote: `tests/store/data/write_earlier_store.py.txt` made it."""
+"""Stores that earlier commits wrote: `tests/store/data/write_*.py.txt` made them."""
 
 import base64
 import json
@@ -9,7 +9,9 @@ from typing import Any
 
 import redis
 
-FILE = Path(__file__).parents[1] / "store" / "data" / "earlier_store.json"
+FOLDER = Path(__file__).parents[1] / "store" / "data"
+EARLIEST, RECORDED = FOLDER / "earlier_store.json", FOLDER / "recorded_store.json"
+"""The stores of the commits 2ee911a and eb0625d."""
 
 
 @dataclass(frozen=True)
@@ -17,16 +19,18 @@ class EarlierStore:
     """Contents of the store.
 
     `done`, `queued`: ids of two jobs. `secret`: of the API key that posted them.
+    `session`: token of a session of this key; None in the earliest store.
     """
 
     done: str
     queued: str
     secret: str
+    session: str | None
 
 
-def load(connection: redis.Redis, blobs: Path) -> EarlierStore:
+def load(connection: redis.Redis, blobs: Path, file: Path = EARLIEST) -> EarlierStore:
     """Write the earlier store's keys to an empty server and its blobs to a folder."""
-    document = json.loads(FILE.read_text())
+    document = json.loads(file.read_text())
     with connection.pipeline() as pipeline:
         for key, (type, value) in document["keys"].items():
             _write(pipeline, key, type, value)
@@ -35,7 +39,9 @@ def load(connection: redis.Redis, blobs: Path) -> EarlierStore:
         path = blobs / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(zlib.decompress(base64.b85decode(packed)))
-    return EarlierStore(done=document["done"], queued=document["queued"], secret=document["secret"])
+    return EarlierStore(
+        done=document["done"], queued=document["queued"], secret=document["secret"], session=document.get("session")
+    )
 
 
 # `value` is Any: each type of key has another form in JSON.

@@ -28,9 +28,9 @@ PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 QUICK = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
 
 
-def wheel(folder: Path) -> Path:
-    """Build the wheel from a copy of the sources; returns its path."""
-    source = clone(folder / "source")
+def wheel(folder: Path, source: Path | None = None) -> Path:
+    """Build the wheel from `source`, by default from a copy of the sources; returns its path."""
+    source = source or clone(folder / "source")
     build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(source)]
     subprocess.run([*PIP, *build], check=True, capture_output=True)
     (file,) = folder.glob("*.whl")

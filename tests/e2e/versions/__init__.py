@@ -1,0 +1,1 @@
+"""Two versions of Unitrank on one store."""
