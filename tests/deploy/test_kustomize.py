@@ -3,40 +3,28 @@
 Without kustomize or kubectl these tests are skipped.
 """
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.support import manifests
-from tests.support.manifests import CUSTOM, KUSTOMIZE, OVERLAYS, VERSIONS, Manifest, containers, of_kind, pod, title, workloads
+from tests.support.manifests import (
+    CUSTOM,
+    KUSTOMIZE,
+    OVERLAYS,
+    PROGRAM,
+    VERSIONS,
+    Manifest,
+    composed,
+    containers,
+    of_kind,
+    pod,
+    rendered,
+    title,
+    workloads,
+)
 
-pytestmark = [
-    pytest.mark.check,
-    pytest.mark.skipif(
-        not (shutil.which("kustomize") or shutil.which("kubectl")), reason="neither kustomize nor kubectl is on PATH"
-    ),
-]
-
-
-def rendered(folder: Path) -> list[Manifest]:
-    """The objects that kustomize makes of a folder."""
-    words = ["kustomize", "build"] if shutil.which("kustomize") else ["kubectl", "kustomize"]
-    done = subprocess.run([*words, str(folder)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return list(yaml.safe_load_all(done.stdout))
-
-
-def composed(folder: Path, *components: str) -> list[Manifest]:
-    """The objects of the base with these components, rendered in a copy of the files."""
-    copy = folder / "kustomize"
-    shutil.copytree(KUSTOMIZE, copy)
-    (copy / "overlays" / "own").mkdir()
-    content = {"resources": ["../../base"], "components": [f"../../components/{name}" for name in components]}
-    (copy / "overlays" / "own" / "kustomization.yaml").write_text(yaml.safe_dump(content))
-    return rendered(copy / "overlays" / "own")
+pytestmark = [pytest.mark.check, pytest.mark.skipif(PROGRAM is None, reason="neither kustomize nor kubectl is on PATH")]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

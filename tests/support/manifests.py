@@ -1,5 +1,7 @@
-"""The manifests of deploy/kustomize as Python objects, without running kustomize."""
+"""The manifests of deploy/kustomize as Python objects, read from the files or rendered."""
 
+import shutil
+import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,28 @@ def title(manifest: Manifest) -> str:
 
 def of_kind(manifests: Iterable[Manifest], *kinds: str) -> list[Manifest]:
     return [manifest for manifest in manifests if manifest["kind"] in kinds]
+
+
+PROGRAM = shutil.which("kustomize") or shutil.which("kubectl")
+"""The program that renders kustomizations; None where it is not installed."""
+
+
+def rendered(folder: Path) -> list[Manifest]:
+    """The objects that kustomize makes of a folder, with all patches."""
+    words = ["kustomize", "build"] if shutil.which("kustomize") else ["kubectl", "kustomize"]
+    done = subprocess.run([*words, str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def composed(folder: Path, *components: str) -> list[Manifest]:
+    """The objects of the base with these components, rendered in a copy of the files."""
+    copy = folder / "kustomize"
+    shutil.copytree(KUSTOMIZE, copy)
+    (copy / "overlays" / "own").mkdir()
+    content = {"resources": ["../../base"], "components": [f"../../components/{name}" for name in components]}
+    (copy / "overlays" / "own" / "kustomization.yaml").write_text(yaml.safe_dump(content))
+    return rendered(copy / "overlays" / "own")
 
 
 def workloads(manifests: Iterable[Manifest]) -> list[Manifest]:
