@@ -37,11 +37,23 @@ SMALLEST: dict[str, list[str]] = {
     "upload": ["--bytes", "1000000"],
     "workers.growth": ["--jobs", "2"],
     "workers.tenants": ["--jobs", "2", "--pause", "0"],
+    "workers.warm": ["--jobs", "4"],
 }
 """The arguments with which each benchmark takes the least time."""
 MEASURING = {"flood", "load", "loading", "study"}
 """These benchmarks exit with 1 if a goal is missed. In a run this small a miss has no meaning."""
-DEAR = {"attribution.over_http", "flood", "load", "paper", "paths", "reuse", "study", "workers.growth", "workers.tenants"}
+DEAR = {
+    "attribution.over_http",
+    "flood",
+    "load",
+    "paper",
+    "paths",
+    "reuse",
+    "study",
+    "workers.growth",
+    "workers.tenants",
+    "workers.warm",
+}
 """These benchmarks start services or compute for more than 20 s, and run in `make slow`."""
 GOAL_MISSED = ("GOAL MISSED: ", "more than 3 times as long as a raw load: ")
 ELSEWHERE = {

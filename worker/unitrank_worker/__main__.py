@@ -43,6 +43,7 @@ from unitrank_worker.children.pool import ChildPool, PoolLimits
 from unitrank_worker.process.heartbeat import Heartbeat
 from unitrank_worker.process.rq_worker import Seconds, WarmWorker
 from unitrank_worker.process.settlement import Settlement
+from unitrank_worker.process.warm_choice import WarmChoice
 from unitrank_worker.process.watch import START_SECONDS
 
 log = structlog.get_logger()
@@ -137,13 +138,16 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str, dr
         stores.counters.child_ended,
     )
     models, waiting = ModelStore(connection, stores.blobs), JobStore.of(connection, settings)
+    queue, registry = queue_of(connection, kind), WorkerRegistry(quick, settings.heartbeat_grace)
+    if kind == "job":
+        queue.choose = WarmChoice(queue, registry, children.has_warm)
     return WarmWorker(
-        queue_of(connection, kind),
+        queue,
         name=name,
         rq_name=f"{name}.{uuid4().hex[:12]}",
         stores=stores,
         children=children,
-        heartbeats=Heartbeat(WorkerRegistry(quick, settings.heartbeat_grace), entry, settings.heartbeat, children.load),
+        heartbeats=Heartbeat(registry, entry, settings.heartbeat, children.load),
         settlement=Settlement(connection, lambda digest, problem: reject_model(waiting, models, digest, problem)),
         seconds=Seconds(settings.heartbeat, settings.heartbeat_grace),
         counters=stores.counters,

@@ -37,17 +37,19 @@ def line_up(connection: redis.Redis | Pipeline, queue: str, waiting: Waiting, id
     feed(connection, queue)
 
 
-def feed(connection: redis.Redis | Pipeline, queue: str) -> None:
+def feed(connection: redis.Redis | Pipeline, queue: str, taken: str | None = None) -> None:
     """Move the id whose turn it is from its line into RQ's queue, if the queue is empty.
 
     A worker calls this after it takes an id. The reaper calls it too, for workers that died before.
+    `taken`: the id that the worker has taken.
     """
     *keys, _ = _keys(queue)
-    _FEED(connection, keys, lines=keyspace.lines(queue), priorities=PRIORITIES)
+    _FEED(connection, [*keys, keyspace.overtaken(queue)], lines=keyspace.lines(queue), priorities=PRIORITIES, taken=taken)
 
 
 def leave(pipeline: Pipeline, queue: str, waiting: Waiting, id: str) -> None:
-    """Queue the command that removes an id from its line, if the id is there."""
+    """Queue the commands that remove an id from its line, if the id is there."""
+    pipeline.hdel(keyspace.overtaken(queue), id)
     pipeline.lrem(keyspace.line(queue, *waiting), 0, id)
 
 

@@ -7,11 +7,14 @@
 --   turns       counter: turns that owners have had
 --   last_turn   hash: the last id that was moved into the queue, its line, its owner and the
 --               owner's score before, so that line_up.lua can move the id back
+--   overtaken   hash: how many later ids of its line have overtaken an id (see exchange.lua)
 -- ARGV[1], a JSON object
 --   lines        beginning of the keys of all lines
 --   priorities   list of the priorities, the most urgent first
-local queue, owners, turns, last_turn = unpack(KEYS)
+--   taken        the id that a worker has taken, or nil
+local queue, owners, turns, last_turn, overtaken = unpack(KEYS)
 local order = cjson.decode(ARGV[1])
+if order.taken then redis.call('HDEL', overtaken, order.taken) end
 while redis.call('LLEN', queue) == 0 do
   -- 1. Find the owner whose turn it is.
   local owner, score = unpack(redis.call('ZRANGE', owners, 0, 0, 'WITHSCORES'))

@@ -6,14 +6,16 @@ runs. A *transport id* names one entry: the record's id and the number of earlie
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import redis
 import structlog
 from redis.client import Pipeline
 from rq import Queue
-from rq.exceptions import DequeueTimeout
+from rq.exceptions import DequeueTimeout, NoSuchJobError
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from unitrank_store.contents.models import ModelRecord
@@ -41,36 +43,57 @@ class FairQueue(Queue):
     """RQ's queue, but its jobs first wait in the lines of `fair_order`.
 
     `waiting`: the line of the job that is pushed next.
+    `choose`: takes the id that has its turn, and returns the id that this worker runs instead.
     """
 
     waiting: Waiting
+    choose: Callable[[str], str] | None = None
 
     @classmethod
-    def lmove(cls, connection: redis.Redis, queue_key: str, timeout: int | None) -> tuple[str, str] | None:
+    def dequeue_any(
+        cls,
+        queues: Iterable[Queue],
+        timeout: int | None,
+        connection: redis.Redis,
+        *others: Any,
+        **options: Any,
+    ) -> tuple[Job, Queue] | None:
+        """Take the next job from the only queue; None without a job.
+
+        RQ calls this in place of its own method, which asks the server for its version: an ACL may
+        forbid `INFO`. Any: as in RQ.
+        """
+        (queue,) = queues
+        assert isinstance(queue, FairQueue)
+        while (id := queue.take(timeout)) is not None:
+            # The job's entry has expired, or is malformed.
+            with suppress(NoSuchJobError):
+                return SafeJob.fetch(id, connection=connection, serializer=queue.serializer), queue
+        return None
+
+    def take(self, timeout: int | None) -> str | None:
         """Take the next id from the queue, and let the following id have its turn.
 
-        RQ calls this in place of its own function. Returns the queue's key and the id.
+        `timeout`: seconds to wait for an id, after which it raises DequeueTimeout; None returns
+        None at once.
         """
         try:
-            moved = super().lmove(connection, queue_key, timeout)
+            moved = self.lmove(self.connection, self.key, timeout)
         except redis.exceptions.ResponseError as error:
             # The key has a wrong type, until the reaper deletes it, or the store's memory is full.
             # Neither is a reason for a worker to end.
-            log.warning("nothing taken from the queue", queue=queue_key, error=str(error))
+            log.warning("nothing taken from the queue", queue=self.key, error=str(error))
             time.sleep(ERROR_SECONDS)
-            raise DequeueTimeout(timeout, queue_key) from error
+            raise DequeueTimeout(timeout, self.key) from error
         if moved is None:
             return None
-        # If `feed` fails, the reaper feeds the queue later.
+        id = text(moved[1])
+        # If `choose` fails, the id keeps its turn. If `feed` fails, the reaper feeds the queue.
         with suppress(redis.exceptions.RedisError):
-            feed(connection, queue_key.removeprefix(cls.redis_queue_namespace_prefix))
-        return queue_key, text(moved[1])
-
-    @classmethod
-    def lpop(cls, queue_keys: Sequence[str], timeout: int | None, connection: redis.Redis | None = None) -> tuple[str, str] | None:
-        """As `lmove`. RQ calls this if an ACL forbids `INFO`, by which RQ reads the version."""
-        assert connection is not None
-        return cls.lmove(connection, queue_keys[0], timeout)
+            id = self.choose(id) if self.choose is not None else id
+        with suppress(redis.exceptions.RedisError):
+            feed(self.connection, self.name, taken=id)
+        return id
 
     def push_job_id(self, job_id: str, pipeline: Pipeline | None = None, at_front: bool = False) -> None:
         """Add an id to its line; with `at_front`, put it at the head of RQ's queue instead."""
@@ -136,7 +159,7 @@ def withdraw(connection: redis.Redis, kind: str, record: JobRecord) -> None:
         pipeline.lrem(keyspace.rq_queue(QUEUES[kind]), 0, id)
         leave(pipeline, QUEUES[kind], waiting_of(record), id)
         feed(pipeline, QUEUES[kind])
-        in_queue, in_line, _ = pipeline.execute()
+        in_queue, _, in_line, _ = pipeline.execute()
     if in_queue or in_line:
         connection.delete(SafeJob.key_for(id))
 
@@ -206,9 +229,14 @@ def transport_id(id: str, attempt: int) -> str:
     return f"{id}-{attempt}"
 
 
+def record_id(transport: str) -> str:
+    """Return the id of the record that a transport id belongs to."""
+    return transport.rpartition("-")[0]
+
+
 def record_ids(transports: Iterable[str]) -> set[str]:
     """Return the ids of the records that the transport ids belong to."""
-    return {transport.rpartition("-")[0] for transport in transports}
+    return {record_id(transport) for transport in transports}
 
 
 def inspection_id(digest: str) -> str:

@@ -94,6 +94,11 @@ def last_turn(queue: str) -> str:
     return f"{PREFIX}:line:{queue}:last"
 
 
+def overtaken(queue: str) -> str:
+    """Hash: how many later ids of its line have overtaken a transport id that waits."""
+    return f"{PREFIX}:line:{queue}:overtaken"
+
+
 def turns(queue: str) -> str:
     """Counter: turns that owners have had."""
     return f"{PREFIX}:line:{queue}:turns"

@@ -2,12 +2,12 @@
 
 import pytest
 import redis
-from rq import Queue
 from rq.serializers import JSONSerializer
 
 from unitrank_store.contents.models import ModelRecord
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.queue.rq_queue import (
+    FairQueue,
     depth,
     enqueue_inspection,
     enqueue_job,
@@ -52,7 +52,7 @@ def test_job_when_taken_by_a_worker_then_is_listed_as_taken(connection: redis.Re
     assert waiting_ids(connection, "job") == set()
     enqueue_job(connection, record)
     assert waiting_ids(connection, "job") == {transport_id(record.id, 0)}
-    Queue.dequeue_any([queue_of(connection, "job")], None, connection, job_class=SafeJob, serializer=JSONSerializer)
+    FairQueue.dequeue_any([queue_of(connection, "job")], None, connection, job_class=SafeJob, serializer=JSONSerializer)
 
     assert waiting_ids(connection, "job") == set()
     assert taken_ids(connection, "job") == {transport_id(record.id, 0)}

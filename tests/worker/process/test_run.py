@@ -49,6 +49,9 @@ class StubChild:
     def cpu_seconds(self) -> float:
         return 0.0
 
+    def note_model(self, upload: str, clean: str) -> None:
+        pass
+
     def send(self, content: Json, payload: bytes = b"", files: Any = ()) -> None:
         self.inbox.append(content)
         for file in files:

@@ -64,6 +64,8 @@ class ChildHandle:
         self.ready = False
         self.warm: dict[str, str] = {}
         """Digest of a cleaned archive → name of the model, for the models in the child's memory."""
+        self._uploads: dict[str, str] = {}
+        """Digest of a model's upload → digest of its cleaned archive."""
         self.unconfined: str | None = None
         """Why the child is not confined, as the child says; None if it is."""
 
@@ -149,6 +151,14 @@ class ChildHandle:
         """Names of the models in the child's memory."""
         return list(self.warm.values())
 
+    def note_model(self, upload: str, clean: str) -> None:
+        """Note that the child loads the cleaned archive `clean` for jobs on the model `upload`."""
+        self._uploads = {each: archive for each, archive in self._uploads.items() if archive in self.warm} | {upload: clean}
+
+    def has_warm(self, upload: str) -> bool:
+        """Whether the uploaded model is in the child's memory. `upload`: digest of the upload."""
+        return self.alive and self._uploads.get(upload) in self.warm
+
     def end(self) -> int:
         """Kill the child and return its status as waitpid(2) does; 0 without a child."""
         code = 0
@@ -161,7 +171,7 @@ class ChildHandle:
             self._scratch.remove()
         self._process = self._channel = self._scratch = None
         self.ready = False
-        self.warm = {}
+        self.warm, self._uploads = {}, {}
         return -code if code < 0 else code << 8
 
     def cpu_seconds(self) -> float:

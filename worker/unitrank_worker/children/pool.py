@@ -147,6 +147,11 @@ class ChildPool:
         """Tenant → names of the models in the memory of its child."""
         return {tenant: child.models for tenant, child in self._children.copy().items() if child.models}
 
+    def has_warm(self, tenant: str, upload: str) -> bool:
+        """Whether the tenant's child has the model in its memory. `upload`: the upload's digest."""
+        child = self._children.get(tenant)
+        return child is not None and child.has_warm(upload)
+
     def _end(self, tenant: str, reason: str, **details: int) -> None:
         child = self._children[tenant]
         log.info("child ended", pid=child.pid, tenant=tenant, because=reason, **details)

@@ -175,6 +175,8 @@ class Run:
             self._finish(attempt, "failed", problem_of(error))
             return False
         child.send(order.content, files=order.files)
+        if (clean := order.content.get("resolved", {}).get("clean")) is not None:
+            child.note_model(str(attempt.record.resolved["model"]["digest"]), str(clean))
         self._child_works = True
         # The order is sent first, so that it does not wait for the start of a process.
         self._children.start_spare()
