@@ -64,6 +64,7 @@ class FillTest:
 
         Raises EngineError `non_finite`.
         """
+        self.fills.prepare([self.fill])
         activity = self._activity_order(cluster)
         orders = self._control_orders(activity)
         controls = [Controls([], [], activity) for _ in contexts]
