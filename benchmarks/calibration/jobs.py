@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.calibration import nets
-from unitrank_engine.ablation.masks.fill_test import FillTests
+from unitrank_engine.ablation.masks.fill_tests import FillTests
 from unitrank_engine.ablation.masks.mask_runner import STAGE
 from unitrank_engine.ablation.masks.tested import TestedCluster
 from unitrank_engine.ablation.study import StudyOutcome

@@ -1,43 +1,77 @@
-"""Batches of test examples of all clusters, and passes over them."""
+"""Batches of the examples of all clusters, and passes over them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from unitrank_engine.job.batch_size import rows_of_range
 from unitrank_engine.job.context import JobContext
-from unitrank_tables.range_result import RangeResult
+from unitrank_tables.range_result import Arrays, RangeResult, join_results
+
+STAGE = "ablation"
 
 
 @dataclass(frozen=True)
 class ClusterBatch:
-    """Test examples of one cluster.
+    """Examples of one cluster.
 
+    `number`: of the batch in its cluster, from 0.
     `rows`: the dataset rows of the examples.
     """
 
     cluster: int
+    number: int
     rows: np.ndarray
 
 
-def cluster_batches(context: JobContext, size: int) -> list[ClusterBatch]:
+def tested_batches(context: JobContext, size: int) -> list[ClusterBatch]:
     """Return the test examples of all clusters, cluster by cluster.
 
     `size`: examples of a batch, at most.
     """
-    tested = [cluster.rows[halves.tested] for cluster, halves in zip(context.clusters, context.halves, strict=True)]
+    pairs = zip(context.clusters, context.halves, strict=True)
+    return _batches([cluster.rows[halves.tested] for cluster, halves in pairs], size)
+
+
+def ranking_batches(context: JobContext, size: int) -> list[ClusterBatch]:
+    """Return the examples that rank, of all clusters, cluster by cluster.
+
+    `size`: examples of a batch, at most.
+    """
+    pairs = zip(context.clusters, context.halves, strict=True)
+    return _batches([cluster.rows if halves.in_sample else cluster.rows[halves.sides == 0] for cluster, halves in pairs], size)
+
+
+def _batches(rows_of_clusters: Sequence[np.ndarray], size: int) -> list[ClusterBatch]:
     return [
-        ClusterBatch(cluster, rows[start : start + size])
-        for cluster, rows in enumerate(tested)
-        for start in range(0, len(rows), size)
+        ClusterBatch(cluster, number, rows[start : start + size])
+        for cluster, rows in enumerate(rows_of_clusters)
+        for number, start in enumerate(range(0, len(rows), size))
     ]
+
+
+def map_batches(
+    context: JobContext, batches: Sequence[ClusterBatch], compute: Callable[[ClusterBatch], Arrays], *, operations: float
+) -> Arrays:
+    """Return the arrays of all batches, which follow each other; empty without batches.
+
+    `compute`: returns the arrays of a batch.
+    `operations`: floating-point operations of one example.
+    """
+    if not batches:
+        return {}
+
+    def of_range(part: range) -> RangeResult:
+        return join_results([RangeResult(rows=compute(batches[number])) for number in part])
+
+    return context.run_pass(STAGE, ranges_of_batches(context, batches, operations), of_range).rows
 
 
 def sums_of_clusters(
     context: JobContext,
     stage: str,
-    batches: list[ClusterBatch],
+    batches: Sequence[ClusterBatch],
     sums: Callable[[ClusterBatch], np.ndarray],
     *,
     operations: float,
@@ -50,15 +84,18 @@ def sums_of_clusters(
     if not batches:
         return {}
 
-    def compute(part: range) -> RangeResult:
-        return RangeResult(rows={"sums": np.stack([sums(batches[number]) for number in part])})
+    def of_range(part: range) -> RangeResult:
+        totals: dict[int, np.ndarray] = {}
+        for batch in (batches[number] for number in part):
+            total = sums(batch)
+            totals[batch.cluster] = totals[batch.cluster] + total if batch.cluster in totals else total
+        return RangeResult(rows={"cluster": np.array(list(totals)), "sums": np.stack(list(totals.values()))})
 
-    of_batches = context.run_pass(stage, ranges_of_batches(context, batches, operations), compute).rows["sums"]
-    clusters = np.array([batch.cluster for batch in batches])
-    return {int(cluster): of_batches[clusters == cluster].sum(0) for cluster in np.unique(clusters)}
+    rows = context.run_pass(stage, ranges_of_batches(context, batches, operations), of_range).rows
+    return {int(cluster): rows["sums"][rows["cluster"] == cluster].sum(0) for cluster in np.unique(rows["cluster"])}
 
 
-def ranges_of_batches(context: JobContext, batches: list[ClusterBatch], operations: float) -> list[range]:
+def ranges_of_batches(context: JobContext, batches: Sequence[ClusterBatch], operations: float) -> list[range]:
     """Return ranges of the numbers of batches.
 
     `operations`: floating-point operations of one example.

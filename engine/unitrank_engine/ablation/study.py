@@ -94,7 +94,7 @@ class Judged:
 
 @runtime_checkable
 class ClusterTester(Protocol):
-    """Tests the rankings on one cluster after another, with one fill."""
+    """Tests the rankings on all clusters, with one fill."""
 
     @property
     def fill(self) -> Fill: ...
@@ -105,8 +105,8 @@ class ClusterTester(Protocol):
     def masks(self, rankings: int) -> int:
         """Return how many masks run on each test example for this number of rankings."""
 
-    def run(self, cluster: int, importance: Importance) -> TestedCluster:
-        """Test the rankings on one cluster. Raises EngineError `non_finite`."""
+    def run(self, importance: Importance) -> list[TestedCluster]:
+        """Test the rankings on all clusters. Raises EngineError `non_finite`."""
 
 
 ReversedTest = Callable[[Importance], list[TestedCluster]]
@@ -141,14 +141,11 @@ class Study:
         """
         began = perf_counter()
         main, *checks = self.tests
-        tested, checked = [], []
-        for cluster in range(len(self.context.clusters)):
-            tested.append(main.run(cluster, importance))
-            for check in checks:
-                with naming_check(check.fill):
-                    checked.append(check.run(cluster, importance))
-        rankings = _by_ranking(checked, importance) if checked else {}
-        return Measured(importance, tested, _by_ranking(tested, importance), rankings, perf_counter() - began)
+        tested, checked = main.run(importance), dict[str, Tested]()
+        for check in checks:
+            with naming_check(check.fill):
+                checked = _by_ranking(check.run(importance), importance)
+        return Measured(importance, tested, _by_ranking(tested, importance), checked, perf_counter() - began)
 
     def judge_all(self, measured: Sequence[Measured]) -> Judged:
         """Judge the rankings of several studies as one family: those of all classes of a job."""

@@ -19,7 +19,7 @@ from unitrank_tables.part import Part
 
 
 class CachedFillTest:
-    """Wraps a fill test. Call `find` first, then `run` for each cluster in order, then `keep`.
+    """Wraps a fill test. Call `find` first, then `run`, then `keep`.
 
     `controls`: each cluster's controls where another test of the same job has run them.
     """
@@ -31,7 +31,7 @@ class CachedFillTest:
         self.reuses_controls = stored is not None
         """Whether the controls' sums come from an earlier job."""
         self.controls: list[Controls] = stored or list(controls)
-        """The controls' sums of the first clusters; `run` adds those of the next cluster."""
+        """The controls' sums of each cluster; empty before `run` where no job has run them."""
         self._keeps_controls = not self.controls
         self._earlier: dict[str, list[RankingRuns]] = {}
         """Ranking's id → the sums of each cluster from an earlier job."""
@@ -64,24 +64,28 @@ class CachedFillTest:
                 self._earlier[name] = sums
         return set(self._earlier)
 
-    def run(self, cluster: int, importance: Importance) -> TestedCluster:
+    def run(self, importance: Importance) -> list[TestedCluster]:
         """As `FillTest.run`."""
         fresh = {name: values for name, values in importance.items() if name not in self._earlier}
-        controls = self.controls[cluster] if cluster < len(self.controls) else None
-        if controls is None or fresh:
-            runs = self.test.runs(cluster, fresh, controls)
-            self.controls += [runs.controls] if controls is None else []
-            for name, sums in runs.rankings.items():
-                self._rankings.setdefault(name, []).append(sums)
-        rankings = {name: (self._earlier.get(name) or self._rankings[name])[cluster] for name in importance}
-        return self.test.tested(cluster, importance, ClusterRuns(self.controls[cluster], rankings))
+        if fresh or not self.controls:
+            runs = self.test.runs(fresh, self.controls)
+            self.controls = [each.controls for each in runs]
+            self._rankings = {name: [each.rankings[name] for each in runs] for name in fresh}
+        of_rankings = {name: self._earlier.get(name) or self._rankings[name] for name in importance}
+        return self.test.tested(
+            importance,
+            [
+                ClusterRuns(controls, {name: of_clusters[cluster] for name, of_clusters in of_rankings.items()})
+                for cluster, controls in enumerate(self.controls)
+            ],
+        )
 
     def keep(self, importance: Importance) -> None:
         """Put the sums of all clusters into the store for later jobs.
 
         Nothing is stored where memory ran out, because smaller passes round differently.
         """
-        if self.test.runner.halvings:
+        if self.test.runner.halved:
             return
         parts = {self._ranking_key(importance[name]): _part_of_ranking(sums) for name, sums in self._rankings.items()}
         if self._keeps_controls:

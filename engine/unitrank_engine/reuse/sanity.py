@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from unitrank_engine.ablation.masks.fill_test import FillTest, FillTests
+from unitrank_engine.ablation.masks.fill_test import FillTest
+from unitrank_engine.ablation.masks.fill_tests import FillTests
 from unitrank_engine.ablation.sanity.permuted_scores import ImportanceOf, PermutedScores
 from unitrank_engine.ablation.sanity.weights_matter import ClusterDrops, weights_matter
 from unitrank_engine.attribution.scores import score_key
@@ -82,7 +83,7 @@ class Sanity:
 
         NaN for a cluster without an area.
         """
-        tested = [self._test.run(cluster, importance) for cluster in range(len(self.context.clusters))]
+        tested = self._test.run(importance)
         has_area = [each.examples > 0 and each.has_area for each in tested]
         totals = np.array([each.total if valid else np.nan for each, valid in zip(tested, has_area, strict=True)])
         drops = {
@@ -104,7 +105,7 @@ class Sanity:
 
     def _keep(self, drops: Mapping[str, ClusterDrops]) -> None:
         """Store drops for later jobs, unless memory ran out: smaller passes round differently."""
-        if not (self._scores.halved or self._test.runner.halvings):
+        if not (self._scores.halved or self._test.runner.halved):
             arrays = {key: {"true": each.true, "permuted": each.permuted, "totals": each.totals} for key, each in drops.items()}
             self.parts.keep({key: Part(each) for key, each in arrays.items()})
 

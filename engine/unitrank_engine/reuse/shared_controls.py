@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from time import perf_counter
 
-from unitrank_engine.ablation.masks.fill_test import FillTest, FillTests
+from unitrank_engine.ablation.masks.fill_test import FillTest
+from unitrank_engine.ablation.masks.fill_tests import FillTests
 from unitrank_engine.ablation.study import announce, naming_check
 from unitrank_engine.attribution.ranking_errors import advise_without
 from unitrank_engine.job.fills import Fills
@@ -51,10 +52,9 @@ class SharedControls:
 
 def _run(test: FillTest, lacking: Sequence[CachedFillTest]) -> None:
     """Run a test's controls for the classes that lack them."""
-    contexts = [each.test.context for each in lacking]
-    for cluster in range(len(test.context.clusters) if lacking else 0):
-        for each, controls in zip(lacking, test.controls(cluster, contexts), strict=True):
-            each.controls.append(controls)
-    for each in lacking:
+    if not lacking:
+        return
+    for each, controls in zip(lacking, test.controls([each.test.context for each in lacking]), strict=True):
+        each.controls = controls
         # Smaller batches round differently, and such sums must not be stored.
-        each.test.runner.halvings = max(test.runner.halvings, each.test.runner.halvings)
+        each.test.runner.halved = each.test.runner.halved or test.runner.halved

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from unitrank_engine.ablation.masks.fill_test import FillTests, Importance
+from unitrank_engine.ablation.masks.fill_test import Importance
+from unitrank_engine.ablation.masks.fill_tests import FillTests
 from unitrank_engine.ablation.masks.tested import TestedCluster
 from unitrank_engine.ablation.study import Judged, Measured, Study, StudyOutcome
 from unitrank_engine.job.fills import Fills
@@ -54,6 +55,6 @@ class CachedStudy:
         controls = [each.of_random(plan.random, plan.counts) for each in self.tests[0].controls]
         test = CachedFillTest(self._reversal, self.parts, controls)
         test.find(importance)
-        tested = [test.run(cluster, importance) for cluster in range(len(self._reversal.context.clusters))]
+        tested = test.run(importance)
         test.keep(importance)
         return tested

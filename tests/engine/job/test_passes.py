@@ -27,6 +27,14 @@ METHODS = [
     {"name": "exact_ablation", "fill": "mean"},
     "random",
 ]
+ABLATION = {
+    "random": 2,
+    "fractions": [0.05, 0.2],
+    "check_fill": "mean",
+    "verify": {"top": 2, "sample": 3},
+    "pairs": 2,
+    "sanity": "permute_tail",
+}
 
 
 class Nodes:
@@ -82,7 +90,7 @@ def job(folder: Path, runner: Any, **request: Any) -> Result:
     folder.mkdir()
     options = {
         "methods": METHODS,
-        "ablation": {"random": 2, "check_fill": None, "fill": "mean", "fractions": [0.05, 0.2]},
+        "ablation": ABLATION,
         "keep_examples": 2,
     } | request
     return rank(program("convolutional"), folder, fields, "features.2", options.pop("methods"), runner=runner, **options)

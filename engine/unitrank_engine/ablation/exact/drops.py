@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from unitrank_engine.ablation.cluster_batches import ClusterBatch, cluster_batches, sums_of_clusters
+from unitrank_engine.ablation.cluster_batches import ClusterBatch, sums_of_clusters, tested_batches
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.baselines import Inputs
 from unitrank_engine.job.batch_size import rows_behind
@@ -69,7 +69,7 @@ class ExactDrops:
         of_clusters = sums_of_clusters(
             self.context,
             self.stage,
-            cluster_batches(self.context, self.fills.batch),
+            tested_batches(self.context, self.fills.batch),
             lambda batch: np.asarray(sums(batch.cluster, self._intact(batch)).cpu().numpy()),
             operations=self.context.split.tail_cost * sets,
         )

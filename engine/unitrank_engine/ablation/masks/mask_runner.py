@@ -107,6 +107,8 @@ class MaskRunner:
         self.measure = context.request.ablation.measure
         self.halvings = 0
         """How often memory ran out; each time halves the batch."""
+        self.halved = False
+        """Whether memory ran out in a pass, so that its sums round differently."""
         self._batch = batch
 
     @cached_property
@@ -170,6 +172,7 @@ class MaskRunner:
                 if at_once == 1:
                     raise
                 self.halvings += 1
+                self.context.cost.halvings += 1
                 continue
             yield first, stop, *outcomes
             first = stop

@@ -9,6 +9,17 @@ from unitrank_engine.ablation.masks.mask_runner import MaskSums
 
 
 @dataclass(frozen=True)
+class BatchControls:
+    """The sums of the controls over one batch.
+
+    `keep`: the same where units are kept; None without the order `keep`.
+    """
+
+    sums: MaskSums
+    keep: MaskSums | None
+
+
+@dataclass(frozen=True)
 class Controls:
     """The sums of one cluster's controls, batch by batch."""
 
@@ -20,6 +31,10 @@ class Controls:
 
     None where this order is not among the controls.
     """
+
+    def of_batch(self, number: int) -> "BatchControls":
+        """Return the sums of one batch."""
+        return BatchControls(self.batches[number], self.keep[number] if self.keep else None)
 
     def of_random(self, orders: int, counts: int) -> "Controls":
         """Return the sums without units kept, and without the order by activity.
@@ -51,8 +66,11 @@ class ClusterRuns:
     rankings: Mapping[str, RankingRuns]
 
 
-def summed(batches: list[MaskSums], masks: int) -> MaskSums:
-    """Return the sums over all batches, and the values of all examples; zeros without batches."""
+def summed(batches: list[MaskSums], masks: int, single: int = 0) -> MaskSums:
+    """Return the sums over all batches, and the values of all examples; zeros without batches.
+
+    `single`: the number of values of each example, for a cluster without batches.
+    """
     rights = [sums.right for sums in batches if sums.right is not None]
     wrongs = [sums.newly_wrong for sums in batches if sums.newly_wrong is not None]
     values = [sums.values for sums in batches if sums.values is not None]
@@ -61,7 +79,7 @@ def summed(batches: list[MaskSums], masks: int) -> MaskSums:
         right=sum(rights, np.zeros(masks)) if len(rights) == len(batches) else None,
         newly_wrong=np.sum(wrongs, axis=0) if wrongs else None,
         magnitude=sum(sums.magnitude for sums in batches),
-        values=np.concatenate(values, axis=1) if values else None,
+        values=np.concatenate(values, axis=1) if values else np.zeros((single, 0)),
     )
 
 

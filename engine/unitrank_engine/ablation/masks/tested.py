@@ -140,9 +140,10 @@ def tested_cluster(
     `ordered`: ranking's id → whether some of its scores differ in this cluster.
     """
     counts, divide = plan.counts, _Means(plan.counts, examples)
-    sums = summed(runs.controls.batches, 2 + plan.shared * counts)
+    sums = summed(runs.controls.batches, 2 + plan.shared * counts, 2)
     ends = divide.of(sums, 0, 1, counts=2)
-    values = np.zeros((2, 0)) if sums.values is None else sums.values
+    values = sums.values
+    assert values is not None
     kept = summed(runs.controls.keep, 2 + plan.random * counts)
     return TestedCluster(
         measure=measure,
