@@ -16,11 +16,10 @@ import redis
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.errors import Full, RecordNotFound, StateConflict, Unavailable
 from unitrank_store.redis import keyspace
+from unitrank_store.redis.leases import lease
 
-LEASE = 60.0
-"""Seconds after which the lock of a killed process expires."""
 PATIENCE = 30.0
-"""Seconds for which a process waits for the lock."""
+"""Seconds for which a process waits for the lock. More than the lease of a killed process lasts."""
 
 
 class BlobOwners:
@@ -39,13 +38,10 @@ class BlobOwners:
 
         Raises Unavailable if the lock is not free within 30 s.
         """
-        lock = self._redis.lock(keyspace.contents_lock(), timeout=LEASE, sleep=0.005, raise_on_release_error=False)
-        if not lock.acquire(blocking_timeout=PATIENCE):
-            raise Unavailable(f"other changes of models and datasets took more than {PATIENCE:g} s; send the request again")
-        try:
+        with lease(self._redis, keyspace.contents_lock(), patience=PATIENCE) as has_lease:
+            if not has_lease:
+                raise Unavailable(f"other changes of models and datasets took more than {PATIENCE:g} s; send the request again")
             yield
-        finally:
-            lock.release()
 
     def claim(self, digest: str, *, owner: str) -> None:
         """Add an owner to a blob.

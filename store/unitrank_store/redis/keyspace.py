@@ -234,7 +234,7 @@ def blob_sizes() -> str:
 
 
 def contents_lock() -> str:
-    """String: lock of the process that changes contents or owners of blobs. Expires after 60 s."""
+    """String: lock of the process that changes contents or owners of blobs. Expires after 20 s."""
     return f"{PREFIX}:contents:lock"
 
 

@@ -11,15 +11,19 @@ SECONDS = 20.0
 """Seconds after which the lease of a killed process expires."""
 
 
+LOOK_SECONDS = 0.005
+"""Seconds between two looks of a process that waits for a lease."""
+
+
 @contextmanager
-def lease(connection: redis.Redis, name: str, seconds: float = SECONDS) -> Iterator[bool]:
+def lease(connection: redis.Redis, name: str, seconds: float = SECONDS, *, patience: float = 0.0) -> Iterator[bool]:
     """Take the lease `name` for a block, and yield whether it was free.
 
     A thread renews the lease until the block ends. If the process is killed, the lease expires
-    after `seconds`.
+    after `seconds`. `patience`: seconds to wait until the lease is free.
     """
-    lock = connection.lock(name, timeout=seconds, thread_local=False, raise_on_release_error=False)
-    if not lock.acquire(blocking=False):
+    lock = connection.lock(name, timeout=seconds, sleep=LOOK_SECONDS, thread_local=False, raise_on_release_error=False)
+    if not lock.acquire(blocking=patience > 0, blocking_timeout=patience or None):
         yield False
         return
     ended = threading.Event()

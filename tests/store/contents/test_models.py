@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import redis
 
+from unitrank_store.blobs import ownership
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.models import ModelStore, NamedModel
 from unitrank_store.errors import RecordNotFound, StateConflict, Unavailable
 from unitrank_store.jobs.job_store import JobStore
-from unitrank_store.redis import keyspace
+from unitrank_store.redis import keyspace, leases
 
 MANIFEST = {"inputs": [], "layers": [{"name": "conv1", "flops": 1e9}], "parameters": 3}
 PROBLEM = {"code": "operator_not_allowed", "detail": "from_file"}
@@ -268,6 +269,14 @@ def test_changes_when_another_takes_too_long_then_raise(
         begin(models, blobs, "mnist", b"one")
 
     assert begin(models, blobs, "mnist", b"one").inspect
+
+
+def test_change_when_a_killed_process_held_the_lock_then_waits_for_its_end(connection: redis.Redis, models: ModelStore) -> None:
+    # A lease ends before the patience of those who wait for it.
+    assert leases.SECONDS < ownership.PATIENCE
+    connection.set(keyspace.contents_lock(), "of a killed process", px=200)
+    with models.changing():
+        assert connection.get(keyspace.contents_lock()) != b"of a killed process"
 
 
 def test_list_leaves_out_a_model_that_is_being_deleted(models: ModelStore, blobs: BlobStore, connection: redis.Redis) -> None:

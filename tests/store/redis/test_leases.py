@@ -41,3 +41,19 @@ def test_lease_when_its_block_is_longer_than_its_seconds_then_is_renewed(connect
 def test_lease_when_its_holder_was_killed_then_expires(connection: redis.Redis) -> None:
     with lease(connection, "work", seconds=20):
         assert 0 < connection.pttl("work") <= 20_000
+
+
+def test_lease_when_its_holder_was_killed_then_the_next_one_waits_for_its_end(connection: redis.Redis) -> None:
+    connection.set("work", "of a killed process", px=200)
+    with lease(connection, "work") as impatient:
+        assert not impatient
+    with lease(connection, "work", patience=20) as patient:
+        assert patient
+
+
+def test_lease_when_not_free_in_time_then_is_not_taken(connection: redis.Redis) -> None:
+    connection.set("work", "of another process")
+    with lease(connection, "work", patience=0.05) as has_lease:
+        assert not has_lease
+
+    assert connection.get("work") == b"of another process"
