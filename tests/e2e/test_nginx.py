@@ -75,7 +75,7 @@ def proxied(nginx_program: str, stack: Local, tmp_path_factory: pytest.TempPathF
         "UNITRANK_PORT": str(service),
         "UNITRANK_ROOT_PATH": PREFIX,
     }
-    location = _example().replace("127.0.0.1:8000", f"127.0.0.1:{service}")
+    location = example().replace("127.0.0.1:8000", f"127.0.0.1:{service}")
     removing = location.replace(f"127.0.0.1:{service};", f"127.0.0.1:{service}/;")
     locations = [location, removing, location.replace("$scheme", "https")]
     folder = tmp_path_factory.mktemp("nginx")
@@ -88,7 +88,8 @@ def proxied(nginx_program: str, stack: Local, tmp_path_factory: pytest.TempPathF
         yield Proxied(kept, removed, secure, state)
 
 
-def _example() -> str:
+def example() -> str:
+    """The configuration of docs/proxies.md."""
     block = re.search(r"^```nginx\n(.*?)^```$", DOCS.read_text(), re.DOTALL | re.MULTILINE)
     assert block, "docs/proxies.md has no configuration for nginx"
     return block[1]

@@ -87,7 +87,7 @@ class Installation:
     def await_ready(self, *services: Process) -> None:
         """Wait until the services answer, by default all of them."""
         for service in services or self.services:
-            wait_until(lambda url=service.url: _answers(url), f"{service.url} is ready")
+            wait_until(lambda url=service.url: answers(url), f"{service.url} is ready")
 
     def remove(self, process: Process) -> None:
         """Forget a process that has ended."""
@@ -128,7 +128,8 @@ def sent_by(services: Sequence[Process], port: int) -> Process:
     )
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a service answers at this address."""
     try:
         return httpx.get(f"{url}/healthz", timeout=5).is_success
     except httpx.TransportError:
