@@ -98,9 +98,9 @@ def test_dashboard_when_imported_then_panels_have_ids_and_places_of_their_own() 
 
 def test_dashboard_when_compared_with_the_page_then_shows_every_metric() -> None:
     documented = set(re.findall(r"^\| `(unitrank_\w+)` \|", PAGE.read_text(), re.MULTILINE))
-    shown = {match[1] for expression in expressions()["dashboard.json"] for match in SELECTOR.finditer(expression)}
+    in_panels = {match[1] for expression in expressions()["dashboard.json"] for match in SELECTOR.finditer(expression)}
 
-    assert documented - {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown} == set()
+    assert documented - {re.sub(r"_(bucket|sum|count)$", "", name) for name in in_panels} == set()
 
 
 def test_alerts_when_compared_with_their_tests_then_each_is_tested_when_it_fires_and_when_not() -> None:
