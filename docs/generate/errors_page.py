@@ -19,7 +19,18 @@ SOURCES = ["api_schemas", "tables", "engine", "store", "worker", "service", "cli
 PAGE = "errors.md"
 COLUMNS = 100
 CODE = re.compile(r"(?:[a-z]+|\{\w+\})(?:_[a-z]+)*")
-CODED = {"EngineError", "ArchiveError", "HttpProblem", "BadTable", "Flaw", "Invalid", "problem", "CannotRun", "ImportRejected"}
+CODED = {
+    "EngineError",
+    "ArchiveError",
+    "HttpProblem",
+    "BadTable",
+    "Flaw",
+    "Invalid",
+    "problem",
+    "CannotRun",
+    "ImportRejected",
+    "ShardChanged",
+}
 """Calls that carry a code and then the message."""
 PLAIN = {
     "NotPossible": "NotPossible (exit code 2)",

@@ -12,6 +12,7 @@ StoreError
 ├── EmbeddedServerFailed       the embedded server did not start
 ├── UnsupportedStore           the server is a cluster, a Sentinel or too old
 ├── BadSource                  the URI is not allowed or cannot be read
+│   └── ShardChanged           a file that is read in place is not the file that was imported
 └── Forged                     the queue holds an entry that no Unitrank process wrote
 """
 
@@ -79,6 +80,10 @@ class BadSource(StoreError):
         super().__init__(detail)
         self.code = code
         self.detail = detail
+
+
+class ShardChanged(BadSource):
+    """A file that is read in place is not the file that was imported."""
 
 
 class Forged(StoreError):

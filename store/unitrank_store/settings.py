@@ -110,6 +110,11 @@ class Settings(BaseSettings):
         description="Locations that models and datasets may be read from by URI, separated by commas: "
         "`s3://bucket/sets/,https://data.example.org/`. Default: no location.",
     )
+    shard_cache_bytes: int = Field(
+        4 * GiB,
+        ge=0,
+        description="Maximum bytes of shards in an object store that a running job keeps on the local disk of its worker.",
+    )
     imports: int = Field(2, ge=1, description="Number of models and datasets that the service reads from URIs at the same time.")
     import_timeout: int = Field(3600, gt=0, description="Maximum seconds to read one model or dataset from a URI.")
     webhook_hosts: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -27,6 +27,7 @@ class Column:
     """A field whose data begin `offset` bytes into the memory that `source()` returns.
 
     That memory is the mapped file, or the unpacked data of a compressed field.
+    `packed`: whether the field is compressed.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Column:
     source: Callable[[], mmap.mmap]
     offset: int
     fortran: bool = False
+    packed: bool = False
 
     @property
     def bytes(self) -> int:

@@ -4,7 +4,7 @@ Real numbers, integers, booleans and strings of fixed width are accepted.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from unitrank_tables.errors import BadTable
 
 # Any: rows have one of many element types, which `Element.public` names.
 Rows = np.ndarray[Any, np.dtype[Any]]
+RowSelection = slice | Sequence[int] | np.ndarray[Any, np.dtype[np.integer[Any]]]
+"""Numbers of rows. A negative number counts from the end, as in numpy."""
 
 _DESCR = re.compile(r"[<>|=]?([a-zA-Z?])(\d*)")
 _WIDTHS = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}

@@ -66,7 +66,7 @@ def _headers(shards: Sequence[Shard], limit: int) -> tuple[dict[str, ColumnInfo]
     for shard in shards:
         with _opened(shard, limit) as table:
             first = first or table.fields
-            _check_alike(shards[0].name, first, shard.name, table.fields)
+            check_alike(shards[0].name, first, shard.name, table.fields)
             rows += table.examples
             size += sum(table.bytes(field) for field in table.fields)
         _check_size(size, limit)
@@ -85,7 +85,8 @@ def _check_size(size: int, limit: int) -> None:
         raise BadTable("dataset_too_large", f"the shards take {size} bytes together when unpacked; at most {limit} are allowed")
 
 
-def _check_alike(name: str, first: dict[str, ColumnInfo], other_name: str, other: dict[str, ColumnInfo]) -> None:
+def check_alike(name: str, first: dict[str, ColumnInfo], other_name: str, other: dict[str, ColumnInfo]) -> None:
+    """Raise BadTable `unequal_shards` if two shards differ in a field."""
     if first == other:
         return
     fields = [*first, *(field for field in other if field not in first)]

@@ -1,41 +1,81 @@
 """A table in a file: its fields, read from the header, and the rows of a field as arrays."""
 
 import mmap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 
 from unitrank_tables.chunk_digests import CHUNK_BYTES, ChunkDigests, VerifiedChunks, VerifiedMap
 from unitrank_tables.columns import Column, ColumnInfo, check_columns
-from unitrank_tables.elements import Rows
+from unitrank_tables.elements import Rows, RowSelection
 from unitrank_tables.errors import BadTable
 from unitrank_tables.files import open_file
 from unitrank_tables.formats.npz import npz_columns
 from unitrank_tables.formats.safetensors import safetensors_columns
+from unitrank_tables.sharded.index import MAGIC, ShardIndex
+from unitrank_tables.sharded.ranges import RangeReader
+from unitrank_tables.sharded.table import ShardedTable
 from unitrank_tables.sizes import GiB, MiB
 
-Format = Literal["npz", "safetensors"]
+Format = Literal["npz", "safetensors", "shards"]
 UNPACKED_LIMIT = 8 * GiB
 # Bytes of mapped data that may count as memory of this process.
 TOUCHED_LIMIT = 128 * MiB
 
 
-class Table:
+@runtime_checkable
+class Table(Protocol):
+    """Named arrays with one row for each example, in a file or in shards.
+
+    `fields`: name → description in the API. `examples`: number of rows. `format`: of the file.
+    """
+
+    @property
+    def fields(self) -> dict[str, ColumnInfo]: ...
+
+    @property
+    def examples(self) -> int: ...
+
+    @property
+    def format(self) -> Format: ...
+
+    def read(self, field: str, rows: RowSelection) -> Rows:
+        """A new array of these rows, in native byte order and C order.
+
+        Raises KeyError for an unknown field, IndexError for an unknown row and BadTable for
+        damaged data.
+        """
+        ...
+
+    def distinct(self, field: str, most: int) -> list[str | int | float] | None:
+        """The `most` smallest distinct values, ascending; None for a field of several axes."""
+        ...
+
+    def bytes(self, field: str) -> int:
+        """The unpacked size of the field, in bytes."""
+        ...
+
+    def close(self) -> None:
+        """Close the table; afterwards no field can be read."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None: ...
+
+
+class FileTable:
     """The fields and rows of a file, which stays open until `close`.
 
     A table may be larger than memory: its data are mapped. A compressed field is unpacked into a
     temporary file when it is first read.
-    `fields`: name → description in the API. `examples`: number of rows.
     """
 
-    def __init__(
-        self, path: Path, limit: int, scratch: Path, digests: ChunkDigests | None = None, verified: VerifiedChunks | None = None
-    ) -> None:
-        memory = _map(path, digests, verified or VerifiedChunks())
-        self.format: Format = _format(memory)
+    def __init__(self, memory: mmap.mmap, limit: int, scratch: Path) -> None:
+        self.format: Format = format_of(memory)
         columns = npz_columns(memory, scratch) if self.format == "npz" else safetensors_columns(memory)
         self.examples = check_columns(columns, limit)
         self.fields: dict[str, ColumnInfo] = {column.name: column.info for column in columns}
@@ -43,12 +83,8 @@ class Table:
         self._mapped: dict[str, tuple[Rows, mmap.mmap]] = {}
         self._touched = 0
 
-    def read(self, field: str, rows: slice | Sequence[int] | np.ndarray[Any, np.dtype[np.integer[Any]]]) -> Rows:
-        """A new array of these rows, in native byte order and C order.
-
-        Raises KeyError for an unknown field, IndexError for an unknown row and BadTable for
-        damaged data. A table with digests verifies the chunks of these rows first.
-        """
+    def read(self, field: str, rows: RowSelection) -> Rows:
+        """As in `Table`. A table with digests verifies the chunks of these rows first."""
         column = self._columns[field]
         if field not in self._mapped:
             self._mapped[field] = _array(column)
@@ -61,18 +97,18 @@ class Table:
         return decoded
 
     def distinct(self, field: str, most: int) -> list[str | int | float] | None:
-        """The `most` smallest distinct values, ascending; None for a field of several axes."""
+        """As in `Table`."""
         if len(self.fields[field]["shape"]) != 1:
             return None
         values: list[str | int | float] = np.unique(self.read(field, slice(None)))[:most].tolist()
         return values
 
     def bytes(self, field: str) -> int:
-        """The unpacked size of the field, in bytes."""
+        """As in `Table`."""
         return self._columns[field].bytes
 
     def close(self) -> None:
-        """Close the table; afterwards no field can be read.
+        """As in `Table`.
 
         The mapping ends with its last array. This method does not close the mapping: numpy would
         allow that even while an array still uses the mapping.
@@ -91,7 +127,7 @@ class Table:
                 memory.madvise(mmap.MADV_DONTNEED)
             self._touched = 0
 
-    def __enter__(self) -> "Table":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -104,14 +140,20 @@ def open_table(
     scratch: Path | None = None,
     digests: ChunkDigests | None = None,
     verified: VerifiedChunks | None = None,
+    ranges: Callable[[ShardIndex], RangeReader] | None = None,
 ) -> Table:
     """The table in a file, its header checked. Raises BadTable.
 
     `limit`: bytes of unpacked data. `scratch`: the folder that compressed fields are unpacked into;
     by default the folder of the file. `digests`: with them, each chunk is verified before it is
     read. `verified`: remembers the verified chunks for the next table of the same file.
+    `ranges`: makes a reader of shards; without it, the index of shards is not a table.
     """
-    return Table(path, limit, scratch or path.parent, digests, verified)
+    memory = _map(path, digests, verified or VerifiedChunks())
+    if ranges is not None and memory[: len(MAGIC)] == MAGIC:
+        index = ShardIndex.from_bytes(memory[:])
+        return ShardedTable(index, ranges(index))
+    return FileTable(memory, limit, scratch or path.parent)
 
 
 def _map(path: Path, digests: ChunkDigests | None, verified: VerifiedChunks) -> mmap.mmap:
@@ -123,7 +165,8 @@ def _map(path: Path, digests: ChunkDigests | None, verified: VerifiedChunks) -> 
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _format(memory: mmap.mmap) -> Format:
+def format_of(memory: mmap.mmap) -> Format:
+    """The format of a file, from its first bytes. Raises BadTable."""
     start = memory[:9]
     if start[:2] == b"PK":
         return "npz"
@@ -143,7 +186,7 @@ def _array(column: Column) -> tuple[Rows, mmap.mmap]:
     return np.ndarray(column.shape, column.element.stored, memory, column.offset, order=order), memory
 
 
-def _chunks(column: Column, rows: slice | Sequence[int] | np.ndarray[Any, np.dtype[np.integer[Any]]]) -> Iterable[int]:
+def _chunks(column: Column, rows: RowSelection) -> Iterable[int]:
     """The indices of the file's chunks that hold these rows."""
     count = max(column.shape[0], 1)
     width = column.bytes // count

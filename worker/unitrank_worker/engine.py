@@ -17,6 +17,7 @@ from unitrank_schemas.facts.facts import MOST_CLUSTERS, TableFacts
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.models import Manifest, format_of
 from unitrank_tables import ChunkDigests, Table, VerifiedChunks, open_table
+from unitrank_tables.sharded.ranges import RangeReader
 from unitrank_worker.child_settings import ChildSettings
 
 Report = Callable[[Json], None]
@@ -33,6 +34,8 @@ class Assignment:
     `resolved`: the exact contents, and `clean`, the digest of the cleaned archive. `table`: file of
     the dataset. `archive`: file of the model; None for a model that the engine keeps in memory.
     `digests`: digests of the chunks of `table`; the engine verifies each chunk before it reads it.
+    `shards`: makes a reader of the shards of a dataset that is an index, from its position: 0 for
+    `table`, then those of `further`.
     `manifest`: set for a request that has not been checked. `parts`: parts of earlier jobs.
     `span`: opens a span of the trace around a stage.
     `further`: reference → file and chunk digests of the datasets that entries of `methods` read.
@@ -50,6 +53,7 @@ class Assignment:
     runner: Any = None  # Any: as above
     digests: ChunkDigests | None = None
     further: Mapping[str, tuple[Path, ChunkDigests | None]] = field(default_factory=dict)
+    shards: Callable[[int], RangeReader] | None = None
 
 
 @dataclass(frozen=True)
@@ -134,8 +138,9 @@ class TorchEngine:
         """
         resolved, digest = assignment.resolved, str(assignment.resolved["clean"])
         with ExitStack() as stack:
-            table = stack.enter_context(self._opened(assignment.table, assignment.digests))
-            further = {reference: stack.enter_context(self._opened(*file)) for reference, file in assignment.further.items()}
+            files = [(assignment.table, assignment.digests), *assignment.further.values()]
+            table, *others = [stack.enter_context(self._opened(*file, number, assignment)) for number, file in enumerate(files)]
+            further = dict(zip(assignment.further, others, strict=True))
             request = assignment.request if resolved.get("checked") else self._checked(assignment, table, further)
             if digest not in self._models.digests():
                 report({"done": 0, "total": 0, "unit": "rows", "stage": "loading the model", "eta": None})
@@ -146,8 +151,10 @@ class TorchEngine:
                 request, resolved, program, table, report, assignment.id, assignment.parts, assignment.span, further
             )
 
-    def _opened(self, file: Path, digests: ChunkDigests | None) -> Table:
-        return open_table(file, scratch=Path(self._settings.scratch), digests=digests, verified=self._verified)
+    def _opened(self, file: Path, digests: ChunkDigests | None, number: int, assignment: Assignment) -> Table:
+        shards = assignment.shards
+        ranges = None if shards is None else lambda index: shards(number)
+        return open_table(file, scratch=Path(self._settings.scratch), digests=digests, verified=self._verified, ranges=ranges)
 
     def inspect(self, upload: Upload, target: Path) -> Json:
         """As in `Engine`."""

@@ -33,7 +33,7 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
     context, request = outcome.context, outcome.context.request
     clusters, further = [_cluster(outcome, index) for index in range(len(context.clusters))], resolved.get("further", {})
     by_target = [[_ranking(target, entry, further) for entry in target.entries] for target in outcome.targets]
-    warns = _warnings(outcome, by_target, clusters)
+    warns = [*warnings.of_copies(resolved), *_warnings(outcome, by_target, clusters)]
     comparisons = [pair for target in outcome.targets if target.study for pair in target.study.comparisons]
     by_target = [
         [

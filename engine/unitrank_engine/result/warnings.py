@@ -1,7 +1,8 @@
 """Warnings of a result. Each names what is doubtful, the measured value, and what to do."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,16 @@ def of_job(context: JobContext, entries: Sequence[MethodBase]) -> Iterator[Warn]
             code="fill_differs_from_baseline",
             detail=f"{', '.join(with_baseline)}: the scores explain the change from the baseline, but units are replaced by "
             f"'{sorted(fills - {'baseline'})[0]}'; use fill 'baseline' to test the change that is explained",
+        )
+
+
+def of_copies(resolved: Mapping[str, Any]) -> Iterator[Warn]:
+    """The warning that a dataset's shards were copied. `resolved`: as `summarise` takes it."""
+    if resolved.get("copied"):
+        yield Warn(
+            code="dataset_copied",
+            detail="the shards of the dataset hold compressed arrays, or arrays in Fortran order, so their rows were copied once "
+            "into one file; save shards with numpy.savez or safetensors, and they are read where they are",
         )
 
 

@@ -26,6 +26,7 @@ from unitrank_service.background.polling import PollingLoop
 from unitrank_service.contents.fetching import DeadlineWriter, FetchDeadline, FetchStopped, ImportRejected, copy, run_in_time
 from unitrank_service.contents.model_formats import check_bytes_of
 from unitrank_service.contents.representation import read_header
+from unitrank_service.contents.shard_headers import index_in_place
 from unitrank_service.errors import InvalidBody
 from unitrank_service.observability.metrics import Metrics
 from unitrank_store.blobs.blob_store import BlobStore, BlobWriter
@@ -49,6 +50,7 @@ from unitrank_store.redis.leases import lease
 from unitrank_store.settings import Settings
 from unitrank_tables import Shard, join
 from unitrank_tables.errors import BadTable
+from unitrank_tables.sharded.index import INDEX_LIMIT, ShardIndex
 
 LOOK_SECONDS = 2.0
 """Seconds after which an idle thread looks again for imports that another service left."""
@@ -186,7 +188,13 @@ class Importer:
     def _fetch_dataset(self, key: str, deadline: FetchDeadline) -> None:
         limit = self.settings.max_dataset_bytes
         # `files` checks the URI again, because UNITRANK_SOURCES may have changed since the PUT.
-        sources = self.sources.files(self.datasets.content(key).uri or "")
+        uri = self.datasets.content(key).uri or ""
+        sources = self.sources.files(uri)
+        stays = self.sources.stays_in_place(uri)
+        index = index_in_place(sources, deadline) if stays else None
+        if index is not None:
+            self._store_index(key, index, deadline)
+            return
         with self._writer(limit) as writer:
             if len(sources) == 1:
                 copy(sources[0], writer, deadline)
@@ -197,7 +205,15 @@ class Importer:
         deadline.check()
         with self._discarded_if_deleted(self.datasets, writer.digest):
             repoint = partial(repoint_to_dataset, self.jobs, key)
-            self.datasets.arrived(key, writer.digest, writer.size, fields, examples, form, repoint)
+            self.datasets.arrived(key, writer.digest, writer.size, fields, examples, form, repoint, copied=stays)
+
+    def _store_index(self, key: str, index: ShardIndex, deadline: FetchDeadline) -> None:
+        with self._writer(INDEX_LIMIT) as writer:
+            writer.write(index.to_bytes())
+        deadline.check()
+        with self._discarded_if_deleted(self.datasets, writer.digest):
+            repoint = partial(repoint_to_dataset, self.jobs, key)
+            self.datasets.arrived(key, writer.digest, index.stored_bytes, index.fields, index.rows, "shards", repoint)
 
     @contextmanager
     def _writer(self, limit: int) -> Iterator[BlobWriter]:

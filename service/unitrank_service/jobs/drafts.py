@@ -17,7 +17,7 @@ from unitrank_schemas.jobs import Estimate, JobRequest
 from unitrank_schemas.jobs.options import chosen_options
 from unitrank_schemas.models import Manifest
 from unitrank_schemas.problems import Invalid
-from unitrank_service.contents.distinct_values import DistinctValues
+from unitrank_service.contents.distinct_values import MOST_ROWS, DistinctValues
 from unitrank_service.errors import HttpProblem
 from unitrank_service.webhooks.url_policy import UrlNotAllowed, UrlPolicy
 from unitrank_store.blobs.digests import digest_of
@@ -80,10 +80,15 @@ class Draft:
     def checked(self) -> bool:
         """Whether all checks were made. They need the model's manifest and the dataset's header.
 
-        Otherwise the worker makes the missing checks.
+        Otherwise the worker makes the missing checks: also those of the values of shards, which
+        only the worker reads.
         """
         datasets = [*([self.dataset] if self.dataset else []), *self.further.values()]
-        return self.model.manifest is not None and all(dataset.fields is not None for dataset in datasets)
+        return self.model.manifest is not None and not any(map(_is_for_worker, datasets))
+
+
+def _is_for_worker(dataset: DatasetRecord) -> bool:
+    return dataset.fields is None or (dataset.format == "shards" and (dataset.examples or 0) <= MOST_ROWS)
 
 
 def draft(request: JobRequest, body_bytes: int, stores: DraftStores) -> Draft:
@@ -158,8 +163,11 @@ def _resolved(reference: str, catalogue: Catalogue[R], pointer: str, advice: str
 
 
 def _distinct(dataset: DatasetRecord, values: DistinctValues) -> Callable[[str], list[Value] | None]:
-    """A function from a field's name to its distinct values; None before the dataset is ready."""
-    if dataset.status != "ready" or dataset.examples is None:
+    """A function from a field's name to its distinct values.
+
+    It returns None before the dataset is ready, and for shards.
+    """
+    if dataset.status != "ready" or dataset.examples is None or dataset.format == "shards":
         return lambda field: None
     return partial(values.distinct, dataset.digest, dataset.examples)
 

@@ -4,7 +4,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -15,12 +15,16 @@ from fsspec.implementations.local import LocalFileSystem
 from unitrank_store.blobs.backends import BlobBackend, RemoteBackend
 from unitrank_store.blobs.digests import hex_of
 from unitrank_store.blobs.folder_backend import FolderBackend
+from unitrank_store.blobs.shard_reader import ShardReader
+from unitrank_store.blobs.sources import Sources
 from unitrank_store.blobs.verification import BlobVerifier
 from unitrank_store.errors import Corrupt, RecordNotFound, SizeExceeded
 from unitrank_store.settings import Settings
 from unitrank_tables import Table, open_table
 from unitrank_tables.chunk_digests import ChunkDigests, ChunkHasher, VerifiedChunks
 from unitrank_tables.errors import BadTable
+from unitrank_tables.sharded.index import ShardIndex
+from unitrank_tables.sizes import GiB
 
 DAY = 24 * 3600.0
 
@@ -32,10 +36,23 @@ class BlobStore:
     `cache`: local folder for copies of remote contents; None means a temporary folder.
     `cache_bytes`: maximum bytes of these copies; None means no limit.
     `quota`: maximum bytes of all contents; `BlobOwners.admit` enforces it. None means no limit.
+    `sources`: the places that the shards of datasets may be read from, in place.
+    `shard_cache_bytes`: maximum bytes that one reader of remote shards keeps on the local disk.
     """
 
-    def __init__(self, url: str, cache: Path | None = None, *, quota: int | None = None, cache_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        cache: Path | None = None,
+        *,
+        quota: int | None = None,
+        cache_bytes: int | None = None,
+        sources: Sequence[str] = (),
+        shard_cache_bytes: int = 4 * GiB,
+    ) -> None:
         self.quota = quota
+        self._sources = Sources(sources)
+        self._shard_cache_bytes = shard_cache_bytes
         self._backend = _backend_at(url, cache, cache_bytes)
         self._verifier = BlobVerifier()
         self._verified = VerifiedChunks()
@@ -43,7 +60,14 @@ class BlobStore:
     @classmethod
     def of(cls, settings: Settings) -> "BlobStore":
         """Return the blob store of the operator's settings."""
-        return cls(settings.blobs_url, settings.state / "cache", quota=settings.quota_bytes, cache_bytes=settings.cache_bytes)
+        return cls(
+            settings.blobs_url,
+            settings.state / "cache",
+            quota=settings.quota_bytes,
+            cache_bytes=settings.cache_bytes,
+            sources=settings.sources,
+            shard_cache_bytes=settings.shard_cache_bytes,
+        )
 
     @contextmanager
     def writer(self, limit: int | None = None) -> Iterator["BlobWriter"]:
@@ -157,7 +181,16 @@ class BlobStore:
         except Corrupt as error:
             raise BadTable("dataset_corrupt", f"{error}; upload the dataset again") from error
         with file:
-            return open_table(Path(f"/dev/fd/{file.fileno()}"), scratch=self.spool, digests=digests, verified=self._verified)
+            path = Path(f"/dev/fd/{file.fileno()}")
+            return open_table(path, scratch=self.spool, digests=digests, verified=self._verified, ranges=self._shard_reader)
+
+    def shard_reader(self, digest: str) -> ShardReader:
+        """Return the reader of the shards of an index. Raises RecordNotFound."""
+        with self.open_verified(digest) as file:
+            return self._shard_reader(ShardIndex.from_bytes(file.read()))
+
+    def _shard_reader(self, index: ShardIndex) -> ShardReader:
+        return ShardReader(index, self._sources, self.spool, self._shard_cache_bytes)
 
     def size(self, digest: str) -> int:
         """Return the content's size in bytes. Raises RecordNotFound."""

@@ -49,6 +49,19 @@ class SourceAddress:
             raise malformed(uri, "a folder on the service's machine has no host; write 'file:///folder'")
         return cls(scheme.lower(), place.lower() if scheme.lower() in WEB else place, segments, query)
 
+    @classmethod
+    def of_file(cls, uri: str) -> "SourceAddress":
+        """Split the URI of one file, which a glob has found: its name may have any characters.
+
+        Raises BadSource for segments that could lead to another folder.
+        """
+        scheme, _, rest = uri.partition("://")
+        place, _, path = rest.partition("/")
+        segments = tuple(path.split("/"))
+        if any(segment in ("", ".", "..") for segment in segments):
+            raise malformed(uri, "it must name one file, without empty segments, '.' and '..'")
+        return cls(scheme, place, segments)
+
     @property
     def path(self) -> str:
         """The path of a file or folder on this machine."""

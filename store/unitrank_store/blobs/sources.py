@@ -56,11 +56,12 @@ class LocalFile:
     roots: tuple[str, ...]
 
     def pieces(self) -> Iterator[bytes]:
-        with _translated(self.name), self._open() as file:
+        with translated(self.name), self.open() as file:
             while piece := file.read(PIECE):
                 yield piece
 
-    def _open(self) -> BinaryIO:
+    def open(self) -> BinaryIO:
+        """Open the file. Raises BadSource."""
         # O_NONBLOCK: to open a named pipe without a writer would otherwise block for ever.
         handle = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         try:
@@ -85,7 +86,7 @@ class RemoteFile:
     name: str
 
     def pieces(self) -> Iterator[bytes]:
-        with _translated(self.name), self.filesystem.open(self.path, "rb", block_size=PIECE, cache_type="readahead") as file:
+        with translated(self.name), self.filesystem.open(self.path, "rb", block_size=PIECE, cache_type="readahead") as file:
             while piece := file.read(PIECE):
                 yield piece
 
@@ -102,7 +103,7 @@ class WebFile:
     def pieces(self) -> Iterator[bytes]:
         headers = {"Accept-Encoding": "identity"}
         with (
-            _translated(self.name),
+            translated(self.name),
             httpx.stream("GET", self.name, headers=headers, timeout=WEB_SECONDS, trust_env=False) as response,
         ):
             if response.status_code != 200:
@@ -151,16 +152,39 @@ class Sources:
         address = SourceAddress.parse(uri)
         if address.scheme in WEB:
             return [WebFile(uri)]
-        with _translated(uri):
+        with translated(uri):
             return self._local_files(address, uri) if address.scheme == FOLDER else _remote_files(address, uri)
 
+    def stays_in_place(self, uri: str) -> bool:
+        """Return whether the rows of a dataset are read from its own files: the URI is a glob."""
+        return SourceAddress.parse(uri).is_glob
+
+    def file(self, uri: str) -> Source:
+        """Return the one file with this URI, which may have characters of a glob in its name.
+
+        Raises BadSource if the operator does not allow it. No server or disk is accessed.
+        """
+        address = SourceAddress.of_file(uri)
+        if not any(place.holds(address) for place in self._places):
+            raise BadSource(
+                "uri_not_allowed", f"{quoted(uri)} is not in a location that the operator allows here (UNITRANK_SOURCES)"
+            )
+        if address.scheme == FOLDER:
+            return LocalFile(address.path, uri, self._roots)
+        with translated(uri):
+            filesystem, path = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+        return RemoteFile(filesystem, path, uri)
+
     def _local_files(self, address: SourceAddress, uri: str) -> Sequence[Source]:
-        roots = tuple(os.path.realpath(place.path) for place in self._places if place.scheme == FOLDER)
-        check_inside(os.path.realpath(address.fixed), roots, uri)
+        check_inside(os.path.realpath(address.fixed), self._roots, uri)
         names = sorted(glob.iglob(address.path)) if address.is_glob else [address.path]
         paths = [path for path in _at_most_shards(names, uri) if not address.is_glob or not os.path.isdir(path)]
         _check_not_empty(paths, uri)
-        return [LocalFile(path, f"file://{path}", roots) for path in paths]
+        return [LocalFile(path, f"file://{path}", self._roots) for path in paths]
+
+    @property
+    def _roots(self) -> tuple[str, ...]:
+        return tuple(os.path.realpath(place.path) for place in self._places if place.scheme == FOLDER)
 
 
 def _remote_files(address: SourceAddress, uri: str) -> Sequence[Source]:
@@ -172,7 +196,8 @@ def _remote_files(address: SourceAddress, uri: str) -> Sequence[Source]:
         return [RemoteFile(filesystem, path, uri)]
     names = sorted(name for name, info in filesystem.glob(path, detail=True).items() if info["type"] != "directory")
     _check_not_empty(names, uri)
-    return [RemoteFile(filesystem, name, filesystem.unstrip_protocol(name)) for name in _at_most_shards(names, uri)]
+    # Not `unstrip_protocol`: it names the first of the schemes of a filesystem (gs, gcs).
+    return [RemoteFile(filesystem, name, f"{address.scheme}://{name.lstrip('/')}") for name in _at_most_shards(names, uri)]
 
 
 def check_inside(path: str, roots: Sequence[str], name: str) -> None:
@@ -217,7 +242,7 @@ def check_drivers(places: Sequence[str]) -> None:
 
 
 @contextmanager
-def _translated(uri: str) -> Iterator[None]:
+def translated(uri: str) -> Iterator[None]:
     """Raise BadSource in place of a driver's error.
 
     The message names the URI. It omits the driver's text, which may contain keys and hosts.

@@ -27,6 +27,7 @@ class DatasetRecord:
     `examples`: number of rows. `fields`: the columns, by name. `format`: the table's file format.
     All three are None until the table is imported.
     `problem`: the reason of a rejection. `uri`: the address from which the table is imported.
+    `copied`: whether shards were copied because their arrays cannot be read in place.
     """
 
     name: str | None
@@ -39,6 +40,7 @@ class DatasetRecord:
     format: Format | None
     problem: Json | None = None
     uri: str | None = None
+    copied: bool = False
 
 
 class DatasetStore(Importing[DatasetRecord]):
@@ -83,13 +85,16 @@ class DatasetStore(Importing[DatasetRecord]):
         examples: int,
         format: Format,
         repoint: Repoint = unawaited,
+        *,
+        copied: bool = False,
     ) -> DatasetRecord:
         """Replace the key of an imported table, which is in the blob store now, by its digest.
 
         `repoint`: lets the jobs that wait for the key use the digest.
+        `copied`: as in `DatasetRecord`.
         Raises RecordNotFound if the dataset was deleted during the import, and Full.
         """
-        content = _ready_content(digest, bytes, fields, examples, format)
+        content = _ready_content(digest, bytes, fields, examples, format) | ({"copied": True} if copied else {})
         with self._owners.changing():
             with self._redis.pipeline() as pipeline:
                 name = self._move_name(pipeline, key, digest)

@@ -51,7 +51,8 @@ def _column(memory: mmap.mmap, entry: zipfile.ZipInfo, folder: Path) -> Column:
     if entry.compress_type == zipfile.ZIP_STORED:
         column = Column(name, element, shape, lambda: memory, start + header.length, header.fortran)
     else:
-        column = Column(name, element, shape, partial(_inflate, memory, entry, start, folder), header.length, header.fortran)
+        unpacked = partial(_inflate, memory, entry, start, folder)
+        column = Column(name, element, shape, unpacked, header.length, header.fortran, packed=True)
     _agree(column, entry, header)
     return column
 

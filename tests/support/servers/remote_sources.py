@@ -2,11 +2,14 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
+import fsspec
 import pytest
 
 from tests.support.servers.loopback import served
@@ -14,20 +17,45 @@ from tests.support.servers.loopback import served
 
 @dataclass
 class Bucket:
-    """A bucket of moto's server on loopback. `environment`: variables for S3 drivers."""
+    """A bucket of moto's server on loopback.
+
+    `environment`: variables for S3 drivers. `reads`: key and bytes of each GET of an object.
+    """
 
     url: str
     name: str = "sets"
     environment: dict[str, str] = field(default_factory=dict)
+    reads: list[tuple[str, int]] = field(default_factory=list)
 
     def put(self, key: str, content: bytes) -> str:
         """Store an object, and return its URI."""
-        self._client().put_object(Bucket=self.name, Key=key, Body=content)
+        self._client.put_object(Bucket=self.name, Key=key, Body=content)
         return f"s3://{self.name}/{key}"
 
-    def create(self) -> None:
-        self._client().create_bucket(Bucket=self.name)
+    def delete(self, key: str) -> None:
+        self._client.delete_object(Bucket=self.name, Key=key)
 
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of all objects and ranges that were read since `reads` was cleared."""
+        return sum(size for _, size in self.reads)
+
+    def counted(self, application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+        """The server's application, which notes each GET of an object."""
+
+        def call(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+            pieces = list(application(environ, start))
+            key = environ["PATH_INFO"].removeprefix(f"/{self.name}").lstrip("/")
+            if environ["REQUEST_METHOD"] == "GET" and key:
+                self.reads.append((key, sum(map(len, pieces))))
+            return pieces
+
+        return call
+
+    def create(self) -> None:
+        self._client.create_bucket(Bucket=self.name)
+
+    @cached_property
     def _client(self):  # type: ignore[no-untyped-def]  # boto3 has no types
         import boto3
 
@@ -41,6 +69,8 @@ def s3() -> Iterator[Bucket]:
         pytest.importorskip("moto.server", reason="no S3 server to test on")
     from moto.server import ThreadedMotoServer
 
+    # A driver keeps the address of the server that the test before this one had.
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
@@ -55,6 +85,8 @@ def s3() -> Iterator[Bucket]:
     bucket = Bucket(url, environment=settings)
     try:
         bucket.create()
+        werkzeug_server: Any = server._server
+        werkzeug_server.app = bucket.counted(werkzeug_server.app)
         yield bucket
     finally:
         server.stop()

@@ -21,6 +21,13 @@ Retry = Callable[[Callable[[], Any]], Any]
 """Calls a function again until the store answers. Any: the value that the function returns."""
 
 
+Answer = Message | Callable[[], Message] | None
+"""The answer to a message of the child.
+
+A function computes the answer; it can take long, so the caller runs it in the background.
+"""
+
+
 @dataclass(frozen=True)
 class Order:
     """The message that starts an attempt in the child. Its files are closed after sending."""
@@ -46,7 +53,7 @@ class Attempt(Protocol):
         """
         ...
 
-    def take(self, message: Message) -> Message | None:
+    def take(self, message: Message) -> Answer:
         """Handle a message of the child, and return the answer to a question. Raises RedisError."""
         ...
 

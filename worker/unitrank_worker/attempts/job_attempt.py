@@ -14,8 +14,9 @@ from unitrank_store.jobs.record import JobRecord, Status
 from unitrank_store.observability import tracing
 from unitrank_store.observability.logs import bound
 from unitrank_store.results.result_store import ResultLocation
-from unitrank_worker.attempts.attempt import CannotRun, Order, Retry, log_end, opened, problem_of
+from unitrank_worker.attempts.attempt import Answer, CannotRun, Order, Retry, log_end, opened, problem_of
 from unitrank_worker.attempts.progress import ProgressWriter
+from unitrank_worker.attempts.shard_reads import ShardReads
 from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.problem import INTERNAL
 from unitrank_worker.process.channel import Message
@@ -56,11 +57,13 @@ class JobAttempt:
         self._parts = stores.parts.of(record.tenant, fresh=bool(record.resolved.get("fresh")))
         self._outcome: Message | None = None
         self._spans = 0
-        self._handlers: dict[str, Callable[[Message], Message | None]] = {
+        self._shards = ShardReads(stores.blobs, ())
+        self._handlers: dict[str, Callable[[Message], Answer]] = {
             "progress": self._take_progress,
             "span": self._take_span,
             "find_parts": self._find_parts,
             "keep_part": self._keep_part,
+            "read_shards": lambda message: self._shards.prepare(message),
             "result": self._take_result,
         }
 
@@ -78,12 +81,15 @@ class JobAttempt:
             raise CannotRun("model_not_ready", "the model of this job was deleted; upload it again, then submit the job again")
         further = {reference: content["digest"] for reference, content in resolved.get("further", {}).items()}
         datasets = [resolved["dataset"]["digest"], *further.values()]
+        self._shards = ShardReads(self._stores.blobs, datasets)
         models = [] if model.clean in warm else [model.clean]
         content = {
             "run": "job",
             "id": self.record.id,
             "request": self.record.request,
-            "resolved": resolved | {"clean": model.clean, "model": resolved["model"] | {"digest": model.digest}},
+            "resolved": resolved
+            | {"clean": model.clean, "model": resolved["model"] | {"digest": model.digest}}
+            | ({"copied": True} if any(map(self._stores.is_copied, datasets)) else {}),
             "manifest": None if resolved.get("checked") else model.manifest,
             "about": bound("job", self.record) | {"attempt": self.record.attempt},
         }
@@ -92,7 +98,7 @@ class JobAttempt:
         files, chunks = opened(self._stores.blobs, [*datasets, *models], missing, kinds)
         return Order(content | {"digests": chunks, "further": list(further)}, files)
 
-    def take(self, message: Message) -> Message | None:
+    def take(self, message: Message) -> Answer:
         """As in `Attempt`. Messages of an unknown kind are ignored.
 
         Raises ValueError, TypeError, LookupError, ArithmeticError or AttributeError for a malformed
@@ -128,7 +134,8 @@ class JobAttempt:
             self._count()
 
     def abandon(self) -> None:
-        """Do nothing: a job's result is not written before its end."""
+        """As in `Attempt`. A job's result is not written before its end."""
+        self._shards.close()
 
     def _store_result(self, retry: Retry) -> tuple[Status, Json | None, ResultLocation | None]:
         outcome = self._outcome

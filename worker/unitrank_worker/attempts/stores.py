@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import redis
 
 from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.contents.datasets import DatasetStore
 from unitrank_store.contents.models import ModelRecord, ModelStore
 from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.job_store import JobStore
@@ -16,6 +17,8 @@ from unitrank_worker.newer_records import NewerRecords
 
 MOST_READY = 32
 """Number of models' records that are kept in memory; a manifest can have megabytes."""
+MOST_DATASETS = 10_000
+"""Number of datasets of which is remembered whether they were copied from shards."""
 MOST_ARCHIVE_BYTES = 16 << 30
 
 
@@ -40,6 +43,8 @@ class Stores:
     most_archive_bytes: int = MOST_ARCHIVE_BYTES
     ready_models: dict[str, ModelRecord] = field(default_factory=dict)
     newer_records: NewerRecords = field(default_factory=NewerRecords)
+    copied: dict[str, bool] = field(default_factory=dict)
+    """Digest → whether the dataset was copied from shards."""
 
     def model(self, digest: str) -> ModelRecord | None:
         """The model's record; None if it was deleted. The record of a ready model is read once."""
@@ -54,3 +59,15 @@ class Stores:
                 del self.ready_models[next(iter(self.ready_models))]
             self.ready_models[digest] = record
         return self.ready_models[digest]
+
+    def is_copied(self, digest: str) -> bool:
+        """Whether the dataset was copied from shards that cannot be read in place."""
+        if digest not in self.copied:
+            try:
+                copied = DatasetStore(self.connection, self.blobs).content(digest).copied
+            except RecordNotFound:
+                return False
+            if len(self.copied) >= MOST_DATASETS:
+                self.copied.clear()
+            self.copied[digest] = copied
+        return self.copied[digest]

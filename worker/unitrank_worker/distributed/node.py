@@ -11,6 +11,7 @@ from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.errors import Corrupt, RecordNotFound
 from unitrank_store.settings import Settings
 from unitrank_worker.attempts.attempt import CannotRun, opened
+from unitrank_worker.attempts.shard_reads import ShardReads
 from unitrank_worker.child_settings import ChildSettings
 from unitrank_worker.children import scratch
 from unitrank_worker.children.handle import ChildHandle, NotStarted
@@ -133,7 +134,8 @@ class Node:
             except NotStarted as error:
                 self._pool.remove(child)
                 raise Closed(str(error)) from error
-            replica = Replica(head, child, lambda: head.key in self._stopped)
+            shards = ShardReads(self._blobs, head.datasets)
+            replica = Replica(head, child, lambda: head.key in self._stopped, shards)
             models = [head.model] if head.model and head.model not in child.warm else []
             contents = [*head.datasets, *models]
             kinds = ["dataset"] * len(head.datasets) + ["model"] * len(models)

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from unitrank_schemas.base import Json
 from unitrank_schemas.jobs import Progress
 from unitrank_tables.range_result import RangeResult
+from unitrank_worker.attempts.shard_reads import ShardReads
 from unitrank_worker.children.handle import ChildHandle
 from unitrank_worker.distributed.errors import Differs, ReplicaEnded, Stopped
 from unitrank_worker.distributed.questions import Answer, is_question, question_digest
@@ -65,12 +66,18 @@ class Outcome:
 class Replica:
     """One job in one child, which asks the same questions as the owner."""
 
-    def __init__(self, head: JobHead, child: ChildHandle, is_stopped: Callable[[], bool]) -> None:
-        """`child`: it must be ready. `is_stopped`: whether the job was stopped meanwhile."""
+    def __init__(
+        self, head: JobHead, child: ChildHandle, is_stopped: Callable[[], bool], shards: ShardReads | None = None
+    ) -> None:
+        """`child`: it must be ready. `is_stopped`: whether the job was stopped meanwhile.
+
+        `shards`: reads the shards of the datasets, where they stay in their files.
+        """
         self.key = head.key
         self.child = child
         self._head = head
         self._is_stopped = is_stopped
+        self._shards = shards
         self._answered = 0
         self._question: str | None = None
 
@@ -131,7 +138,19 @@ class Replica:
                 continue
             if "end" in message.content:
                 raise ReplicaEnded(message.content.get("problem"), leaves=bool(message.content.get("leaving")))
+            if self._shards is not None and "read_shards" in message.content:
+                answer = _read(self._shards, message)
+                self.child.send(answer.content, answer.payload)
+                continue
             return message
+
+
+def _read(shards: ShardReads, message: Message) -> Message:
+    """The rows that the child asks for. Raises Closed if its message is malformed."""
+    try:
+        return shards.prepare(message)()
+    except (LookupError, TypeError, ValueError) as error:
+        raise Closed("the child sent a malformed message") from error
 
 
 def _computed(message: Message) -> Outcome:

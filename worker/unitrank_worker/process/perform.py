@@ -22,7 +22,7 @@ from unitrank_worker.engine import Assignment, Engine, Upload
 from unitrank_worker.failures import ending, is_unexpected, spoils_process
 from unitrank_worker.problem import WORKER_TOO_OLD
 from unitrank_worker.process.channel import Channel, Message
-from unitrank_worker.process.parent import span
+from unitrank_worker.process.parent import ParentShards, span
 
 log = structlog.get_logger()
 
@@ -80,6 +80,7 @@ def _run_job(order: Message, channel: Channel, engine: Engine, scratch: Path) ->
         parts=role.parts,
         span=nullcontext if role.is_replica else lambda stage: span(channel, stage),
         runner=role.runner,
+        shards=lambda number: ParentShards(channel, number),
     )
     since = time.monotonic()
     summary, arrays = engine.run(assignment, role.report)

@@ -216,10 +216,20 @@ class Run:
             answer = attempt.take(message)
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise Closed("the child sent a malformed message") from error
-        if answer is not None:
+        if callable(answer):
+            self._do(answer, lambda step: self._send_answer(child, step))
+        elif answer is not None:
             child.send(answer.content, answer.payload)
         if attempt.unwanted:
             self._send_stop()
+        return False
+
+    def _send_answer(self, child: ChildHandle, step: BackgroundStep[Message]) -> bool:
+        try:
+            answer = step.result()
+        except ValueError as error:
+            raise Closed("the child sent a malformed message") from error
+        child.send(answer.content, answer.payload)
         return False
 
     def _send_stop(self) -> None:

@@ -1,0 +1,1 @@
+"""Tables whose rows stay in their files (shards): an index, and reads of single byte ranges."""
