@@ -66,9 +66,7 @@ class Outcome:
 class Replica:
     """One job in one child, which asks the same questions as the owner."""
 
-    def __init__(
-        self, head: JobHead, child: ChildHandle, is_stopped: Callable[[], bool], shards: ShardReads | None = None
-    ) -> None:
+    def __init__(self, head: JobHead, child: ChildHandle, is_stopped: Callable[[], bool], shards: ShardReads | None = None) -> None:
         """`child`: it must be ready. `is_stopped`: whether the job was stopped meanwhile.
 
         `shards`: reads the shards of the datasets, where they stay in their files.
