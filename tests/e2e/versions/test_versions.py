@@ -124,6 +124,7 @@ MAIN_JOB: Json = {
 PAGE = {"Accept": "text/html"}
 
 
+@pytest.mark.timeout(400)
 def test_job_when_service_and_worker_have_different_versions_then_both_services_show_the_same_result(
     uploaded: TwoVersions,
 ) -> None:
