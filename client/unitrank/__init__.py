@@ -14,9 +14,11 @@ try:
 except ImportError as error:
     raise ImportError(clash_of(error) or str(error), name=error.name) from error
 
-from unitrank.client.async_client import AsyncClient, AsyncJobHandle
+from unitrank.client.async_client import AsyncClient
+from unitrank.client.async_jobs import AsyncJobHandle
 from unitrank.client.given import given
-from unitrank.client.sync import Client, JobHandle
+from unitrank.client.jobs import JobHandle
+from unitrank.client.sync import Client
 from unitrank.errors import (
     Conflict,
     Expired,

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from unitrank.client.endpoints import request_body
 from unitrank.client.given import GivenRanking, LocalScores
+from unitrank.client.requests import request_body
 from unitrank.client.tables import array_of, table_file
 from unitrank.errors import InvalidRequest, JobFailed, NotPossible
 from unitrank.exporting import export, needing_engine

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unitrank.client.endpoints import BYTES, JSON, Calls
-from unitrank.client.operations import Flow, HttpRequest
+from unitrank.client.http.operations import Flow, HttpRequest
 from unitrank.errors import Forbidden, Unauthorized, UnitrankError, Unreachable
 from unitrank.name_clashes import hiding_files
 from unitrank.server.gpus import find_gpus

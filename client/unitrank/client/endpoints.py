@@ -1,28 +1,25 @@
 """The calls of the service as flows, each of which returns the answer as a schema."""
 
-import json
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import quote
+from typing import TypeVar
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from unitrank.client.deadline import NEVER, Deadline
+from unitrank.client.http.deadline import NEVER, Deadline
+from unitrank.client.http.operations import Flow, HttpRequest, OnBytesSent, pause, send
+from unitrank.client.http.retries import PROTOCOL_ERRORS, RETRIED_STATUSES, Retries, send_with_retries
 from unitrank.client.lenient import LenientDryRun, LenientJob
-from unitrank.client.operations import Flow, HttpRequest, OnBytesSent, pause, send
 from unitrank.client.progress import OnState
-from unitrank.client.retries import PROTOCOL_ERRORS, RETRIED_STATUSES, Retries, send_with_retries
+from unitrank.client.requests import C, job_path, to_json
 from unitrank.errors import NotFound, NotPossible, Timeout, UnitrankError, Unreachable, not_succeeded, refusal
 from unitrank_schemas.base import Page, Schema
-from unitrank_schemas.datasets import Dataset
-from unitrank_schemas.jobs import ENDED, DryRun, Job, JobRequest
+from unitrank_schemas.jobs import ENDED, DryRun, Job
 from unitrank_schemas.methods import MethodCard
-from unitrank_schemas.models import Model
 from unitrank_schemas.operations import Readiness, Version, Workers
 from unitrank_schemas.problems import Problem
 from unitrank_schemas.results import Result
@@ -38,8 +35,6 @@ WATCHED_SECONDS = 0.5
 INSPECTION_SECONDS = 0.15
 
 S = TypeVar("S", bound=Schema)
-C = TypeVar("C", Model, Dataset)
-COLLECTIONS: Mapping[type, str] = {Model: "/v1/models", Dataset: "/v1/datasets"}
 
 
 class Calls:
@@ -257,68 +252,9 @@ class Calls:
         return Unreachable(detail, code="no_service")
 
 
-def content_path(schema: type[Model] | type[Dataset], name: str) -> str:
-    """The path of a model or dataset; `name` may include a digest. Raises NotPossible."""
-    return f"{COLLECTIONS[schema]}/{path_segment(name, safe='@:')}"
-
-
-def job_path(id: str) -> str:
-    """The path of a job. Raises NotPossible."""
-    return f"/v1/jobs/{path_segment(id, safe='')}"
-
-
-def path_segment(name: str, safe: str) -> str:
-    """The name, quoted as one segment of a path. Raises NotPossible for an invalid name."""
-    try:
-        segment = quote(name, safe=safe)
-    except UnicodeEncodeError as error:
-        raise NotPossible(f"the name {name!r} is invalid: it is not valid Unicode text", code="invalid_name") from error
-    if not segment:
-        raise NotPossible("a name or an id is empty; give one with at least one character", code="invalid_name")
-    return segment
-
-
 def parse(content: bytes, schema: type[S]) -> S:
     """The body as the schema; fields of a newer service are ignored."""
     return schema.model_validate_json(content, extra="ignore")
-
-
-def request_body(request: JobRequest | Mapping[str, Any] | None, fields: Mapping[str, Any]) -> bytes:
-    """The JSON of a request, which the service checks. `fields` override those of `request`.
-
-    Raises NotPossible for a value that JSON cannot express.
-    """
-    return to_json(request_fields(request, fields))
-
-
-def request_fields(request: JobRequest | Mapping[str, Any] | None, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a request; `fields` override those of `request`."""
-    body = request.model_dump(mode="json", exclude_unset=True) if isinstance(request, JobRequest) else dict(request or {})
-    return {**body, **fields}
-
-
-def result_query(cluster: str | None, ranking: str | None, top: int | None) -> dict[str, str]:
-    """The query parameters that select a part of a result."""
-    parameters = {"cluster": cluster, "ranking": ranking, "top": None if top is None else str(top)}
-    return {name: value for name, value in parameters.items() if value is not None}
-
-
-def to_json(value: Any) -> bytes:
-    """JSON of plain values, schemas and arrays. Raises NotPossible."""
-    try:
-        return json.dumps(value, default=_plain, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError) as error:
-        raise NotPossible(f"the request cannot be written as JSON: {error}", code="invalid_request") from error
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", exclude_unset=True)
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, set | frozenset | range | tuple):
-        return list(value)
-    raise TypeError(f"a {type(value).__name__} has no JSON form; use numbers, texts, lists, mappings or arrays")
 
 
 def _transient_failure(reply: httpx.Response | httpx.RequestError) -> str:

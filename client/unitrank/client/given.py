@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from unitrank.client.endpoints import Calls, request_fields, to_json
-from unitrank.client.operations import Flow, work
+from unitrank.client.endpoints import Calls
+from unitrank.client.http.operations import Flow, work
+from unitrank.client.requests import request_fields, to_json
 from unitrank.client.tables import array_of
 from unitrank.client.uploads import put_dataset
 from unitrank.errors import NotPossible

@@ -9,9 +9,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unitrank.client.endpoints import C, Calls, content_path
-from unitrank.client.operations import Flow, work
+from unitrank.client.endpoints import Calls
+from unitrank.client.http.operations import Flow, work
 from unitrank.client.progress import uploading
+from unitrank.client.requests import C, content_path
 from unitrank.client.tables import table_file
 from unitrank.errors import NotPossible
 from unitrank.exporting import export

@@ -4,7 +4,7 @@ from typing import cast
 
 from unitrank.cli.doctor import Finding, readiness_findings
 from unitrank.client.endpoints import Calls
-from unitrank.client.operations import Flow
+from unitrank.client.http.operations import Flow
 from unitrank_schemas.operations import Readiness, ReadinessWarning
 
 

@@ -402,9 +402,9 @@ def test_async_client_when_called_like_the_client_then_sends_the_same_requests(t
 def test_async_client_when_compared_then_has_every_method_of_the_client() -> None:
     pairs = [
         (unitrank.Client, unitrank.AsyncClient),
-        (unitrank.client.sync.Models, unitrank.client.async_client.AsyncModels),
-        (unitrank.client.sync.Datasets, unitrank.client.async_client.AsyncDatasets),
-        (unitrank.client.sync.Jobs, unitrank.client.async_client.AsyncJobs),
+        (unitrank.client.contents.Models, unitrank.client.async_contents.AsyncModels),
+        (unitrank.client.contents.Datasets, unitrank.client.async_contents.AsyncDatasets),
+        (unitrank.client.jobs.Jobs, unitrank.client.async_jobs.AsyncJobs),
         (unitrank.JobHandle, unitrank.AsyncJobHandle),
     ]
 
@@ -442,7 +442,9 @@ class _handle:  # noqa: N801  # a context manager
 
 def test_package_when_imported_then_has_the_names_of_the_module_that_it_was() -> None:
     import unitrank.client as package
-    from unitrank.client import sync
+    from unitrank.client import contents, jobs, sync
 
-    for name in ("DEFAULT_URL", "Client", "Contents", "Datasets", "JobHandle", "Jobs", "Models"):
-        assert getattr(package, name) is getattr(sync, name)
+    names = {sync: ("DEFAULT_URL", "Client"), contents: ("Contents", "Datasets", "Models"), jobs: ("JobHandle", "Jobs")}
+    for module, exported in names.items():
+        for name in exported:
+            assert getattr(package, name) is getattr(module, name)

@@ -19,8 +19,8 @@ from unitrank.cli.output import (
     print_table,
     read_request,
 )
+from unitrank.client.jobs import JobHandle
 from unitrank.client.progress import line_of
-from unitrank.client.sync import JobHandle
 from unitrank.errors import NotPossible
 from unitrank.results import LEADER_COLUMNS, leader_rows
 from unitrank.score_files import given_files

@@ -15,7 +15,7 @@ from unitrank.cli import doctor as checkup
 from unitrank.cli.gate import Bounds, checks
 from unitrank.cli.output import URL, AsJson, JobId, Url, open_client, print_json, print_message, print_table
 from unitrank.cli.saved_results import Saved, summary_of
-from unitrank.client.endpoints import result_query
+from unitrank.client.requests import result_query
 from unitrank.errors import GateNotMet, NotPossible, UnitrankError, Unreachable
 from unitrank.results import add_summary, markdown
 

@@ -15,12 +15,12 @@ import pytest
 
 import unitrank
 from tests.support.clock import Clock
-from unitrank.client import transports
-from unitrank.client.deadline import Deadline
 from unitrank.client.endpoints import INSPECTION_SECONDS
-from unitrank.client.operations import HttpRequest
-from unitrank.client.retries import FIRST_SECONDS, LONGEST_SECONDS, Retries, retry_after
-from unitrank.client.transports import GRACE_SECONDS, FlowRunner
+from unitrank.client.http import transports
+from unitrank.client.http.deadline import Deadline
+from unitrank.client.http.operations import HttpRequest
+from unitrank.client.http.retries import FIRST_SECONDS, LONGEST_SECONDS, Retries, retry_after
+from unitrank.client.http.transports import GRACE_SECONDS, FlowRunner
 
 JOB = {
     "id": "j",
@@ -209,7 +209,7 @@ def put(kind: str, transport: Slow, clock: Clock, file: Path, timeout: float) ->
 def test_upload_when_its_deadline_passes_then_ends_after_the_current_piece(
     kind: str, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unitrank.client.transports.CHUNK", 3)
+    monkeypatch.setattr("unitrank.client.http.transports.CHUNK", 3)
     (tmp_path / "one").write_bytes(b"abc")
     (tmp_path / "two").write_bytes(b"abcdef")
     cut = Slow(0.3, clock)

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 import httpx
 
-from unitrank.client.operations import Flow, HttpRequest, OnBytesSent, Pause, Step
+from unitrank.client.http.operations import Flow, HttpRequest, OnBytesSent, Pause, Step
 from unitrank.errors import NotPossible
 from unitrank_schemas.loopback import is_loopback
 

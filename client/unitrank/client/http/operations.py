@@ -1,7 +1,7 @@
 """A call of the client as a sequence of steps, which `Client` and `AsyncClient` share.
 
 A `Flow` is a generator that yields steps and receives each step's outcome. The classes in
-`unitrank.client.transports` carry the steps out, in this thread or in asyncio.
+`unitrank.client.http.transports` carry the steps out, in this thread or in asyncio.
 """
 
 from collections.abc import Callable, Generator, Mapping
@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import httpx
 
-from unitrank.client.deadline import NEVER, Deadline
+from unitrank.client.http.deadline import NEVER, Deadline
 
 T = TypeVar("T")
 

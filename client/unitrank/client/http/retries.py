@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from unitrank.client.operations import Flow, HttpRequest, pause, send
+from unitrank.client.http.operations import Flow, HttpRequest, pause, send
 
 log = logging.getLogger("unitrank")
 

@@ -1,0 +1,1 @@
+"""How a request is sent: once, again after a failure, and until a deadline."""

@@ -1,0 +1,195 @@
+"""The jobs of a service, and one job of it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unitrank.client.endpoints import NPZ, Calls
+from unitrank.client.given import job_body
+from unitrank.client.http.operations import Flow, work
+from unitrank.client.http.transports import FlowRunner
+from unitrank.client.progress import OnState, watching
+from unitrank.client.requests import job_path, result_query
+from unitrank.results import JobResult, read_npz
+from unitrank_schemas.jobs import DryRun, Job, JobRequest, JobStatus
+from unitrank_schemas.results import Result
+
+
+class Jobs:
+    """The jobs of a service."""
+
+    def __init__(self, calls: Calls, runner: FlowRunner) -> None:
+        self._calls = calls
+        self._runner = runner
+
+    def submit(
+        self,
+        request: JobRequest | Mapping[str, Any] | None = None,
+        /,
+        *,
+        fresh: bool = False,
+        idempotency_key: str | None = None,
+        given: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> JobHandle:
+        """Submits a job, or returns an earlier job with an equal request.
+
+        Args:
+            request: the fields of a job request.
+            fresh: run a new job even if an equal one exists.
+            idempotency_key: calls with this key and the same request give the same job, also
+                from another process; None: a random key.
+            given: scores that you bring, by the names of their rankings, as `unitrank.given` takes
+                them. Scores too large for the request are uploaded as datasets, whose names
+                begin with `given-`.
+            fields: fields of the request, such as `model="net", layer="relu1", dataset="data",
+                methods=["conductance"]`. They override those of `request`.
+
+        Raises InvalidRequest, whose `places` name the wrong fields.
+        """
+        body = self._runner.run(job_body(self._calls, request, fields, given))
+        return JobHandle(self._calls, self._runner, self._runner.run(self._calls.submit(body, fresh, idempotency_key)))
+
+    def dry_run(
+        self, request: JobRequest | Mapping[str, Any] | None = None, /, *, given: Mapping[str, Any] | None = None, **fields: Any
+    ) -> DryRun:
+        """The checked request with its defaults, and the estimated cost; no job is started.
+
+        Given scores that are too large for the request are uploaded.
+        """
+        return self._runner.run(self._calls.dry_run(self._runner.run(job_body(self._calls, request, fields, given))))
+
+    def get(self, id: str) -> JobHandle:
+        """The job with this id. Raises NotFound."""
+        return JobHandle(self._calls, self._runner, self._runner.run(self._calls.job(id)))
+
+    def list(self, limit: int | None = 50, *, status: JobStatus | None = None, model: str | None = None) -> list[Job]:
+        """The states of jobs, the newest first.
+
+        Args:
+            limit: the largest number of jobs; None: all.
+            status: only jobs with this status.
+            model: only jobs of this model.
+        """
+        params = {key: value for key, value in {"status": status, "model": model}.items() if value is not None}
+        return self._runner.run(self._calls.jobs(limit, params))
+
+    def delete(self, id: str) -> None:
+        """Deletes a job and its result. Raises NotFound, and Conflict if the job has not ended."""
+        self._runner.run(self._calls.delete(job_path(id)))
+
+
+class JobHandle:
+    """A job of the service. `client.jobs.submit` and `client.jobs.get` return it.
+
+    Attributes:
+        state: the last state that the service sent.
+
+    >>> import unitrank
+    >>> with unitrank.Client(url) as client:
+    ...     model = client.models.put("net", network, example_inputs=x[:1])
+    ...     dataset = client.datasets.put("points", x=x)
+    ...     job = client.jobs.submit(model="net", layer="1", dataset="points", methods=["gradient"])
+    ...     result = job.result(timeout=60, quiet=True)
+    >>> job.status
+    'succeeded'
+    >>> result.importances("gradient")["all"].shape
+    (6,)
+    """
+
+    def __init__(self, calls: Calls, runner: FlowRunner, state: Job) -> None:
+        self._calls = calls
+        self._runner = runner
+        self.state = state
+
+    @property
+    def id(self) -> str:
+        """The job's id, which `client.jobs.get` takes."""
+        return self.state.id
+
+    @property
+    def status(self) -> JobStatus:
+        """The status in `state`; `refresh` updates it."""
+        return self.state.status
+
+    def refresh(self) -> JobHandle:
+        """Fetches the current state, and returns the same handle."""
+        self.state = self._runner.run(self._calls.job(self.id))
+        return self
+
+    def wait(self, timeout: float | None = None, *, quiet: bool = False, watch: OnState | None = None) -> JobHandle:
+        """Waits until the job has succeeded, and returns the same handle.
+
+        Args:
+            timeout: seconds to wait; None: no limit.
+            quiet: display no progress line.
+            watch: a function that is called with each state, instead of the progress line.
+
+        Raises JobFailed, JobCancelled or JobTimedOut for any other end, and Timeout after
+        `timeout` s. Neither Timeout nor Ctrl-C stops the job.
+        """
+        with watching(self.id, quiet, watch) as observer:
+            self._runner.run(self._calls.within(timeout, quiet).wait(self.id, self._keep, observer))
+        return self
+
+    def result(self, timeout: float | None = None, *, quiet: bool = False) -> JobResult:
+        """The job's result with all arrays; waits for it as `wait` does."""
+        if self.status != "succeeded":
+            self.wait(timeout, quiet=quiet)
+        return self._runner.run(fetch_result(self._calls.within(None, quiet), self.id))
+
+    def summary(self, *, cluster: str | None = None, ranking: str | None = None, top: int | None = None) -> Result:
+        """The result's summary without arrays.
+
+        Args:
+            cluster: only this cluster.
+            ranking: only this ranking.
+            top: the number of units in each list of most important units.
+
+        Raises Conflict before the job has ended.
+        """
+        return self._runner.run(self._calls.summary(self.id, result_query(cluster, ranking, top)))
+
+    def download(
+        self,
+        path: str | Path,
+        accept: str = "application/vnd.safetensors",
+        *,
+        cluster: str | None = None,
+        ranking: str | None = None,
+        top: int | None = None,
+    ) -> Path:
+        """Writes the result to a file, and returns its path.
+
+        Args:
+            path: the file to write.
+            accept: its media type: `application/vnd.safetensors`, `application/x-npz`, `text/csv`
+                or `application/json`.
+            cluster, ranking, top: the part that is written, as in `summary`; only for CSV and
+                JSON.
+        """
+        self._runner.run(self._calls.download(self.id, accept, Path(path), result_query(cluster, ranking, top)))
+        return Path(path)
+
+    def cancel(self) -> JobHandle:
+        """Cancels the job, and returns the same handle. A job that has ended is not changed."""
+        self.state = self._runner.run(self._calls.cancel(self.id))
+        return self
+
+    def _keep(self, state: Job) -> None:
+        self.state = state
+
+    def __repr__(self) -> str:
+        return f"<job {self.id}: {self.status}>"
+
+
+def fetch_result(calls: Calls, id: str) -> Flow[JobResult]:
+    """The summary and the arrays of a job that has succeeded."""
+    summary = yield from calls.summary(id)
+    with tempfile.TemporaryDirectory(prefix="unitrank-") as folder:
+        file = Path(folder, "arrays.npz")
+        yield from calls.download(id, NPZ, file)
+        return JobResult(summary, (yield from work(lambda: read_npz(file))))
