@@ -112,8 +112,7 @@ def seconds(context: JobContext, plans: list[StudyPlan]) -> float:
     context.meter.plan("ablation", 0, 0.0)
     for plan, fill in zip(plans, (ablation.fill, ablation.check_fill), strict=False):
         test = FillTest(plan=plan, fill=fill or ablation.fill, fills=fills, runner=runner, orders=Orders(units, context.streams))
-        for cluster in range(len(context.clusters)):
-            test.run(cluster, importance)
+        test.run(importance)
     return time.process_time() - began
 
 
