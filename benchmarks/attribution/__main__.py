@@ -1,8 +1,9 @@
 """Compare the speed of the engine and of Captum on the paper's network, if their scores agree.
 
-It measures conductance, exact ablation, DeepLIFT and ablation curves. Runs of the engine and of
-Captum alternate in one process; Captum runs with its fastest batch size. A ratio is Captum's
-seconds divided by the engine's, medians of `--repeats` runs. The last lines compare conductance
+It measures conductance, exact ablation, DeepLIFT, ablation curves, and the test of the rankings of
+all classes. Runs of the engine and of Captum alternate in one process; Captum runs with its fastest
+batch size. A ratio is Captum's seconds divided by the engine's, medians of `--repeats` runs; for
+all classes, it is their seconds divided by those of one class. The last lines compare conductance
 with plain matrix products of the same sizes.
 """
 
@@ -124,6 +125,26 @@ def curves(bench: Bench, repeats: int, lines: Lines) -> None:
     lines.add_row("ablation curves, 99 random orders, relu2", f"{images} a pass", *_figures(engine_seconds, hook_seconds), "5")
 
 
+def tests_of_classes(bench: Bench, repeats: int, lines: Lines) -> None:
+    """Compare the test of all classes' rankings with that of one class's ranking, on 100 images.
+
+    A job with one cluster and one ranking needs no relabelled controls, so its ratio is larger.
+    """
+    rows = list(range(min(100, len(bench.x))))
+    part = {"clusters": {"by": "members", "members": {"some": rows}}, "ablation": {"random": 99}}
+    two = {"clusters": {"by": "members", "members": {"first": rows[::2], "second": rows[1::2]}}, "ablation": {"random": 99}}
+    method = {"name": "gradient_x_activation"}
+    for name, options in (("one cluster", part), ("two clusters", two)):
+        all_classes, one_class = in_turns(
+            min(3, repeats),
+            lambda options=options: bench.classes("relu2", method, **options),
+            lambda options=options: bench.job("relu2", method, **options),
+        )
+        times = f"{all_classes / one_class:.1f}"
+        figures = f"{all_classes:.3f}", f"{one_class:.3f}", times
+        lines.add_row(f"test of all classes / one class, {name}, relu2", "", *figures, f"at most {CLASSES}")
+
+
 def rate(bench: Bench, console: Console) -> None:
     """Print the rate of a conductance job, and the rate of its matrix products alone."""
     rows = 132
@@ -159,6 +180,7 @@ PARTS: dict[str, Callable[[Bench, int, Lines], None]] = {
     "deeplift": deeplift,
     "exact_ablation": ablation_of_units,
     "curves": curves,
+    "classes": tests_of_classes,
 }
 
 
