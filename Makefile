@@ -5,6 +5,8 @@
 TORCH_INDEX ?=
 # The Python to use, 3.11 or newer; empty: the first one on PATH.
 PYTHON ?=
+# The extra of pyproject.toml to install; `ray-test` has Ray, too, for the tests that need it.
+EXTRAS ?= dev
 TEST_PROCESSES ?= 2
 TEST_ARGUMENTS ?=
 CHECK_ARGUMENTS ?=
@@ -54,7 +56,7 @@ $(DEMO_INSTALLED): $(CREATED) pyproject.toml constraints.txt requirements.lock
 $(INSTALLED): $(CREATED) pyproject.toml constraints.txt requirements.lock
 	@rm -f $@ $(DEMO_INSTALLED)
 	$(PIP) --quiet hatchling
-	$(PIP_EDITABLE) '.[dev]'
+	$(PIP_EDITABLE) '.[$(EXTRAS)]'
 	@touch $(DEMO_INSTALLED) $@
 
 # The demo needs no packages of the tests, the docs and the linters. `make install` and `make test`

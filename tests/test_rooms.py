@@ -86,10 +86,17 @@ def test_command_line_when_imported_then_loads_no_other_room_but_the_schemas(mod
 
 
 @pytest.mark.parametrize(
-    "module", ["unitrank_worker.__main__", "unitrank_worker.process.rq_worker", "unitrank_worker.children.handle"]
+    "module",
+    [
+        "unitrank_worker.__main__",
+        "unitrank_worker.process.rq_worker",
+        "unitrank_worker.children.handle",
+        "unitrank_worker.distributed.driver",
+        "unitrank_worker.distributed.ray_actor",
+    ],
 )
 def test_worker_parent_when_imported_then_loads_neither_torch_nor_the_engine(module: str) -> None:
-    assert _loaded(MODULE, module) & {"torch", "unitrank_engine"} == set()
+    assert _loaded(MODULE, module) & {"torch", "unitrank_engine", "ray"} == set()
 
 
 def test_worker_child_when_imported_then_loads_no_client_of_the_store() -> None:

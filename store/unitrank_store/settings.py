@@ -211,6 +211,16 @@ class Settings(BaseSettings):
         description="Further seconds of CPU time for each MiB of the upload: "
         "`UNITRANK_INSPECTION_CPU` + `UNITRANK_INSPECTION_CPU_PER_MIB` × MiB is the limit.",
     )
+    ray: str | None = Field(
+        None,
+        description="Address of a Ray cluster that large jobs are divided between: `host:port`, or `auto` for all GPUs "
+        "of this machine, or its CPUs if it has no GPU. Default: each job runs in one process.",
+    )
+    distribute_seconds: float = Field(
+        60.0,
+        ge=0,
+        description="Estimated seconds of a job from which `execution: auto` divides it between the nodes of `UNITRANK_RAY`.",
+    )
     heartbeat: float = Field(5.0, gt=0, description="Seconds between two heartbeats of a busy worker.")
     heartbeat_grace: float = Field(
         15.0,
@@ -259,6 +269,13 @@ class Settings(BaseSettings):
             fsspec.get_filesystem_class(protocol or "file")
         except ImportError as error:
             raise ValueError(f"the driver of {protocol}:// is not installed: {error}") from error
+        return value
+
+    @field_validator("ray")
+    @classmethod
+    def _check_ray(cls, value: str | None) -> str | None:
+        if value is not None and value != "auto" and not re.fullmatch(r"[^:/\s]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}", value):
+            raise ValueError(f"{value!r} is not an address of Ray; write host:port, such as 10.0.0.5:6379, or auto")
         return value
 
     @model_validator(mode="after")

@@ -40,6 +40,7 @@ from unitrank_worker.child_settings import ChildSettings
 from unitrank_worker.children import scratch
 from unitrank_worker.children.handle import ChildHandle, NotStarted
 from unitrank_worker.children.pool import ChildPool, PoolLimits
+from unitrank_worker.distributed.cluster import DriverProcess
 from unitrank_worker.process.heartbeat import Heartbeat
 from unitrank_worker.process.rq_worker import Seconds, WarmWorker
 from unitrank_worker.process.settlement import Settlement
@@ -131,7 +132,7 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str, dr
     folders = stores.blobs.spool / "children"
     scratch.sweep(folders)
     entry = WorkerEntry(name, QUEUES[kind], device, os.getpid(), socket.gethostname(), time.time(), time.time())
-    child_settings, secrets = ChildSettings.of(settings, folders), _secrets(url, settings)
+    child_settings, secrets = ChildSettings.of(settings, folders), _secrets([url, *([settings.blobs] if settings.blobs else [])])
     children = ChildPool(
         lambda: ChildHandle(child_settings, engine, device, secrets=secrets),
         PoolLimits.of(settings, kind, device),
@@ -151,7 +152,17 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str, dr
         settlement=Settlement(connection, lambda digest, problem: reject_model(waiting, models, digest, problem)),
         seconds=Seconds(settings.heartbeat, settings.heartbeat_grace),
         counters=stores.counters,
+        driver=_driver(settings, engine, device, _secrets([url])) if kind == "job" else None,
         drain=drain,
+    )
+
+
+def _driver(settings: Settings, engine: str, device: str, secrets: Sequence[str]) -> DriverProcess | None:
+    """The process that divides jobs between the nodes of a Ray cluster; None without one."""
+    if settings.ray is None:
+        return None
+    return DriverProcess(
+        settings.ray, engine, device, result_bytes=settings.max_result_bytes, log_format=settings.log_format, secrets=secrets
     )
 
 
@@ -170,13 +181,13 @@ def _stores(settings: Settings, connection: redis.Redis, kind: str, device: str)
         throughput=Throughput(connection),
         counters=Counters(connection),
         # Weights of 16 bits are stored with 32 bits. The GiB is for the program.
+        distribute_seconds=settings.distribute_seconds if settings.ray else None,
         most_archive_bytes=2 * settings.max_model_bytes + GiB,
     )
 
 
-def _secrets(url: str, settings: Settings) -> list[str]:
-    """The addresses and passwords that the child's environment must not contain."""
-    addresses = [url, *([settings.blobs] if settings.blobs else [])]
+def _secrets(addresses: Sequence[str]) -> list[str]:
+    """The addresses and their passwords, which the environment of another process must not have."""
     passwords = [password for address in addresses for password in _passwords(address)]
     # A shorter password can be part of other values: the child would lose variables such as PATH.
     return [*addresses, *(password for password in passwords if len(password) >= SHORTEST_SECRET)]

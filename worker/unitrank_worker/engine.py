@@ -148,7 +148,16 @@ class TorchEngine:
                 program = self._models.get(digest, assignment.archive)
             self._names[digest] = str(resolved["model"].get("name") or resolved["model"]["digest"])
             return self._pipeline.run(
-                request, resolved, program, table, report, assignment.id, assignment.parts, assignment.span, further
+                request,
+                resolved,
+                program,
+                table,
+                report,
+                job=assignment.id,
+                parts=assignment.parts,
+                span=assignment.span,
+                further=further,
+                runner=assignment.runner,
             )
 
     def _opened(self, file: Path, digests: ChunkDigests | None, number: int, assignment: Assignment) -> Table:

@@ -77,6 +77,11 @@ class JobRequest(Schema):
     seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of everything that is random in the job.")
     timeout: float = Field(3600, gt=0, le=7 * 24 * 3600, description="Seconds that the job may run.")
     priority: Literal["high", "normal", "low"] = Field("normal", description="Order among the jobs of the same key.")
+    execution: Literal["auto", "local", "distributed"] = Field(
+        "auto",
+        description="`local` runs the job in one process, `distributed` divides it between the nodes of a Ray cluster, "
+        "and `auto` divides a long job if the operator has a cluster. The result is the same.",
+    )
     webhook: Webhook | None = None
     metadata: Annotated[dict[str, JsonValue], AfterValidator(_small)] = Field(
         default={}, max_length=64, description=f"Returned with the job; at most {METADATA_BYTES} bytes as JSON."

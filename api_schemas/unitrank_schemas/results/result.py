@@ -48,6 +48,7 @@ class Cost(Schema):
     forward_rows: int = Field(description="Rows of all forward passes, whole or partial.")
     backward_rows: int = Field(description="Rows of all backward passes.")
     device: str
+    nodes: int = Field(1, description="Number of machines that computed; more than 1 only if the job was divided.")
     peak_bytes: int = Field(description="Largest GPU memory in use, in bytes; 0 on a CPU.")
     reused: list[str] = Field(
         [],

@@ -25,11 +25,9 @@ from unitrank_store.contents.catalogue import Catalogue
 from unitrank_store.contents.datasets import DatasetRecord, DatasetStore
 from unitrank_store.contents.models import ModelRecord, ModelStore
 from unitrank_store.errors import RecordNotFound
-from unitrank_store.observability.throughput import Throughput
+from unitrank_store.observability.throughput import OPERATIONS_PER_SECOND, Throughput
 from unitrank_tables import Table, encode_inline, open_table
 
-OPERATIONS_PER_SECOND = 2e10
-"""Assumed speed of a device before a job has measured it."""
 OVERHEAD_SECONDS = 0.01
 """Time of a job without computation, on a model that is loaded already."""
 

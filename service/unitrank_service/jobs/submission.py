@@ -34,7 +34,7 @@ from unitrank_store.webhooks.deliveries import DeliveryRecord, DeliveryStore
 MOST_DELIVERIES = 200
 """Limit of webhooks of one job. Each equal request may add one webhook."""
 
-_NOT_IN_FINGERPRINT = {"model", "dataset", "timeout", "priority", "webhook", "metadata"}
+_NOT_IN_FINGERPRINT = {"model", "dataset", "timeout", "priority", "execution", "webhook", "metadata"}
 """Fields that do not change the result. The digests take the place of `model` and `dataset`."""
 
 

@@ -8,6 +8,9 @@ from unitrank_store.redis.scripts import LuaScript
 WEIGHT = 0.2
 """Weight of a new measurement: after ten jobs, the average before them has a weight of a tenth."""
 
+OPERATIONS_PER_SECOND = 2e10
+"""Assumed speed of a device before a job has measured it."""
+
 _NOTE = LuaScript("unitrank_store.observability", "note_throughput.lua")
 
 

@@ -96,6 +96,7 @@ class Bed:
         begun = self.driver.receive(PATIENCE)
         assert begun is not None
         assert "begun" in begun.content, begun.content
+        assert begun.content["key"] == job.key
         self.owner.send(content | {"role": "owner"}, files=[self.table_path.open("rb")])
         return job
 

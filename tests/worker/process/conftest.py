@@ -48,7 +48,7 @@ class Running:
             "--queue",
             queue,
             "--engine",
-            f"tests.worker.scripted_engine:{engine}",
+            engine if ":" in engine else f"tests.worker.scripted_engine:{engine}",
         ]
         self.name = name
         self.process = subprocess.Popen(

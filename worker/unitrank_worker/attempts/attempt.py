@@ -12,6 +12,7 @@ from unitrank_store.errors import Corrupt, RecordNotFound, SizeExceeded
 from unitrank_store.full import full_reason
 from unitrank_store.jobs.record import JobRecord, Status
 from unitrank_store.observability import tracing
+from unitrank_worker.distributed.replica import JobHead
 from unitrank_worker.problem import INTERNAL, problem
 from unitrank_worker.process.channel import Message
 
@@ -30,10 +31,16 @@ A function computes the answer; it can take long, so the caller runs it in the b
 
 @dataclass(frozen=True)
 class Order:
-    """The message that starts an attempt in the child. Its files are closed after sending."""
+    """The message that starts an attempt in the child. Its files are closed after sending.
+
+    `head`: the job for other nodes, if it may be divided; None for work of one process.
+    `must_divide`: whether the attempt fails if no node can compute.
+    """
 
     content: Json
     files: Sequence[BinaryIO]
+    head: JobHead | None = None
+    must_divide: bool = False
 
     def close(self) -> None:
         """Close the files of an order that was not sent."""

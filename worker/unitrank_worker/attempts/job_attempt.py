@@ -13,11 +13,13 @@ from unitrank_store.full import wait_reason
 from unitrank_store.jobs.record import JobRecord, Status
 from unitrank_store.observability import tracing
 from unitrank_store.observability.logs import bound
+from unitrank_store.observability.throughput import OPERATIONS_PER_SECOND
 from unitrank_store.results.result_store import ResultLocation
 from unitrank_worker.attempts.attempt import Answer, CannotRun, Order, Retry, log_end, opened, problem_of
 from unitrank_worker.attempts.progress import ProgressWriter
 from unitrank_worker.attempts.shard_reads import ShardReads
 from unitrank_worker.attempts.stores import Stores
+from unitrank_worker.distributed.replica import JobHead
 from unitrank_worker.problem import INTERNAL
 from unitrank_worker.process.channel import Message
 
@@ -37,6 +39,10 @@ MOST_SPANS = 100
 """Largest number of spans of one attempt; further spans are dropped."""
 CLOCK_SECONDS = 60.0
 """Seconds that a span may end after now, because clocks can be set back."""
+WITHOUT_RAY = (
+    "this job asks for `execution: distributed`, but the worker that took it has no UNITRANK_RAY; "
+    "use `local` or `auto`, or ask the operator to set UNITRANK_RAY on all workers"
+)
 MISSING_DATASET = ("dataset_not_found", "the dataset of this job was deleted; upload it again, then submit the job again")
 MISSING_SCORES = ("dataset_not_found", "a dataset of scores of this job was deleted; upload it again, then submit the job again")
 MISSING_MODEL = ("model_not_ready", "the model of this job was deleted; upload it again, then submit the job again")
@@ -74,6 +80,8 @@ class JobAttempt:
         for the result.
         """
         resolved, results = self.record.resolved, self._stores.results
+        if self._execution == "distributed" and self._stores.distribute_seconds is None:
+            raise CannotRun("ray_unreachable", WITHOUT_RAY)
         # Without this check, the job would notice a full store only after all its work.
         results.require_room(results.bytes_in_redis(int(resolved.get("result_bytes", 0))))
         model = self._stores.model(str(resolved.get("model", {}).get("digest")))
@@ -92,11 +100,26 @@ class JobAttempt:
             | ({"copied": True} if any(map(self._stores.is_copied, datasets)) else {}),
             "manifest": None if resolved.get("checked") else model.manifest,
             "about": bound("job", self.record) | {"attempt": self.record.attempt},
+            "further": list(further),
         }
         kinds = ["dataset"] * len(datasets) + ["model"] * len(models)
         missing = [MISSING_DATASET] + [MISSING_SCORES] * len(further) + [MISSING_MODEL] * len(models)
         files, chunks = opened(self._stores.blobs, [*datasets, *models], missing, kinds)
-        return Order(content | {"digests": chunks, "further": list(further)}, files)
+        head = JobHead(f"{self.record.id}.{self.record.attempt}", self.record.tenant, content, datasets, model.clean)
+        must_divide = self._execution == "distributed"
+        return Order(content | {"digests": chunks}, files, head if must_divide or self._is_long() else None, must_divide)
+
+    @property
+    def _execution(self) -> str:
+        return str(self.record.request.get("execution", "auto"))
+
+    def _is_long(self) -> bool:
+        """Whether the job is divided because of its estimated seconds."""
+        limit = self._stores.distribute_seconds
+        if limit is None or self._execution != "auto":
+            return False
+        rate = self._stores.throughput.rate(self._stores.device) or OPERATIONS_PER_SECOND
+        return float(self.record.resolved.get("flops", 0)) / rate > limit
 
     def take(self, message: Message) -> Answer:
         """As in `Attempt`. Messages of an unknown kind are ignored.

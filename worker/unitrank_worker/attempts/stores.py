@@ -27,6 +27,8 @@ class Stores:
     """The stores that attempts read and write.
 
     `jobs`: the records of the worker's kind. `waiting`: the records of jobs that wait for a model.
+    `distribute_seconds`: estimated seconds of a job from which it is divided between the nodes of a
+    Ray cluster; None if the worker has no Ray.
     `most_archive_bytes`: the inspection of a model fails if its cleaned archive is larger.
     """
 
@@ -41,6 +43,7 @@ class Stores:
     throughput: Throughput
     counters: Counters
     most_archive_bytes: int = MOST_ARCHIVE_BYTES
+    distribute_seconds: float | None = None
     ready_models: dict[str, ModelRecord] = field(default_factory=dict)
     newer_records: NewerRecords = field(default_factory=NewerRecords)
     copied: dict[str, bool] = field(default_factory=dict)

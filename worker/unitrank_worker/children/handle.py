@@ -27,7 +27,7 @@ During these seconds the worker does not watch the child's job.
 PAYLOAD_MARGIN = 64 << 20
 """Bytes of a payload beyond the largest result: a result's header, or a part."""
 PRIVATE = re.compile(
-    r"(?i)^(UNITRANK|AWS|AZURE|GOOGLE|GCS|GCP|S3|FSSPEC|OTEL)_|REDIS|VALKEY"
+    r"(?i)^(UNITRANK|RAY|AWS|AZURE|GOOGLE|GCS|GCP|S3|FSSPEC|OTEL)_|REDIS|VALKEY"
     r"|PASSWORD|PASSWD|SECRET|CREDENTIAL|API_?KEY|ACCESS_?KEY|(^|_)TOKEN(_|$)"
 )
 """Names of environment variables that the child does not get."""
@@ -145,6 +145,12 @@ class ChildHandle:
                 self.unconfined = str(reason)[:MOST_CHARACTERS] if reason else None
             self.ready = True
         return message
+
+    def fileno(self) -> int:
+        """The descriptor of the channel, for `select`. Raises Closed."""
+        if self._channel is None:
+            raise Closed("there is no child")
+        return self._channel.fileno()
 
     @property
     def models(self) -> list[str]:

@@ -116,7 +116,7 @@ class _Pass:
 class Division:
     """A job that is divided between nodes.
 
-    `failed`: whether the owner got a message that the job has failed.
+    `failure`: the problem of a job that has failed; None before.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Division:
     ) -> None:
         """`send`: sends a message to the owner. `clock`: returns seconds."""
         self.head = head
-        self.failed = False
+        self.failure: Json | None = None
         self._nodes = nodes
         self._send = send
         self._clock = clock
@@ -146,10 +146,13 @@ class Division:
         return self._pass is not None
 
     def begin_pass(self, question: Json) -> None:
-        """Begin the pass that the owner asks for.
+        """Begin the pass that the owner asks for. The answer of a failed job is its problem.
 
         Raises ValueError if the question is malformed.
         """
+        if self.failure is not None:
+            self._send({"failed": self.failure}, b"")
+            return
         stage, ranges = question["pass"], question["ranges"]
         if self._pass is not None or not isinstance(stage, str) or not isinstance(ranges, int) or ranges < 1:
             raise ValueError("the owner's pass is malformed")
@@ -195,7 +198,7 @@ class Division:
     def fail(self, reason: Json) -> None:
         """Send the owner that the job has failed. `reason`: the problem."""
         self._pass = None
-        self.failed = True
+        self.failure = reason
         self._send({"failed": reason}, b"")
 
     def _computed(self, current: _Pass, done: Done, outcome: Outcome) -> None:

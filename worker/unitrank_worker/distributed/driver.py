@@ -10,18 +10,27 @@ cluster is lost. Ray's processes get the environment of the driver, and must not
 the store. And Ray starts threads and handles signals, which RQ does too.
 """
 
+import argparse
+import signal
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 import structlog
 
-from unitrank_schemas.base import Json
+from unitrank_store.observability import logs
+from unitrank_store.redis.die_with_parent import die_with_parent
 from unitrank_worker.distributed.division import Division, Nodes
 from unitrank_worker.distributed.errors import NotDivided
+from unitrank_worker.distributed.node import NodeFacts
+from unitrank_worker.distributed.ray_connection import connect
+from unitrank_worker.distributed.ray_nodes import RayNodes
 from unitrank_worker.distributed.replica import JobHead
-from unitrank_worker.problem import problem
-from unitrank_worker.process.channel import Channel, Message
+from unitrank_worker.problem import INTERNAL, problem
+from unitrank_worker.process.channel import Channel, Closed, Message
 
 log = structlog.get_logger()
 
@@ -59,7 +68,8 @@ class Driver:
         self._clock = clock
         self._division: Division | None = None
         self._has_begun = False
-        self._refuse_at = 0.0
+        self._with_nodes_at = 0.0
+        """When a node could compute for the last time, or the job began."""
 
     def serve(self) -> None:
         """Divide jobs until the worker ends. Raises Closed then."""
@@ -73,33 +83,30 @@ class Driver:
         message = self._channel.receive(0 if is_busy else IDLE_SECONDS)
         if message is not None:
             self._take(message)
-        elif is_busy:
-            for done in self._cluster.wait(WAIT_SECONDS):
-                if self._division is not None:
-                    self._division.take(done)
-        self._go_on()
-
-    def _go_on(self) -> None:
-        division = self._division
-        if division is None:
-            self._cluster.release()
-            return
         try:
-            self._cluster.refresh()
+            self._go_on(WAIT_SECONDS if is_busy and message is None else 0)
         except NotDivided as error:
             self._refuse(error)
-            return
-        if not self._has_begun:
-            self._begin_if_possible()
-        division.hand_out()
 
-    def _begin_if_possible(self) -> None:
-        if self._cluster.count:
-            self._has_begun = True
-            self._channel.send({"begun": self._cluster.count})
-        elif self._clock() >= self._refuse_at:
-            detail = f"no node of the Ray cluster could compute within {START_SECONDS:.0f} s: all are busy or have failed"
-            self._refuse(NotDivided("ray_without_nodes", detail))
+    def _go_on(self, seconds: float) -> None:
+        """Take the ranges that end within `seconds`, and hand out others. Raises NotDivided."""
+        division, cluster = self._division, self._cluster
+        for done in cluster.wait(seconds):
+            if division is not None:
+                division.take(done)
+        if division is None:
+            cluster.release()
+            return
+        cluster.refresh()
+        if cluster.count:
+            self._with_nodes_at = self._clock()
+            if not self._has_begun:
+                self._has_begun = True
+                self._channel.send({"begun": cluster.count, "key": division.head.key})
+        elif self._clock() - self._with_nodes_at >= START_SECONDS:
+            detail = f"no node of the Ray cluster could compute for {START_SECONDS:.0f} s: all are busy or lost"
+            raise NotDivided("ray_without_nodes", detail)
+        division.hand_out()
 
     def _take(self, message: Message) -> None:
         content = message.content
@@ -107,14 +114,17 @@ class Driver:
             self._begin(JobHead(**content["begin"]))
         elif "over" in content:
             self._end(content["over"])
-        elif self._division is not None and not self._division.failed:
-            if "ask" in content:
+        elif "ask" in content and self._division is not None:
+            try:
                 self._division.begin_pass(content["ask"])
-            elif "note" in content:
-                self._division.note_answer(content["note"], content["answer"], message.payload)
+            except ValueError as error:
+                log.error("pass not begun", error=str(error))
+                self._division.fail(INTERNAL)
+        elif "note" in content and self._division is not None:
+            self._division.note_answer(content["note"], content["answer"], message.payload)
 
     def _begin(self, head: JobHead) -> None:
-        self._has_begun, self._refuse_at = False, self._clock() + START_SECONDS
+        self._has_begun, self._with_nodes_at = False, self._clock()
         self._division = Division(head, self._cluster, self._channel.send, self._clock)
         try:
             self._cluster.begin()
@@ -123,12 +133,44 @@ class Driver:
 
     def _refuse(self, error: NotDivided) -> None:
         """End the job, because no node can compute."""
-        assert self._division is not None
-        reason: Json = problem(error.code, error.detail, status=503, retryable=True)
-        self._channel.send({"failed": reason} if self._has_begun else {"refused": reason})
-        self._end(self._division.head.key)
+        division = self._division
+        if division is None or division.failure is not None:
+            return
+        reason = problem(error.code, error.detail, status=503, retryable=True)
+        if self._has_begun:
+            division.fail(reason)
+            self._cluster.stop(division.head.key)
+        else:
+            self._channel.send({"refused": reason, "key": division.head.key})
+            self._end(division.head.key)
 
     def _end(self, key: str) -> None:
         if self._division is not None and self._division.head.key == key:
             self._division = None
             self._cluster.stop(key)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Divide jobs between the nodes of a Ray cluster until the worker ends."""
+    parser = argparse.ArgumentParser(prog="unitrank_worker.distributed.driver")
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--engine", required=True)
+    parser.add_argument("--address", required=True)
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--payload-bytes", type=int, required=True)
+    parser.add_argument("--log-format", default="people")
+    options = parser.parse_args(arguments)
+    die_with_parent(signal.SIGKILL, options.parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logs.configure(options.log_format)
+    channel = Channel(socket.socket(fileno=options.fd), payload_bytes=options.payload_bytes)
+    connection = partial(connect, options.address, gpus=options.device != "cpu")
+    driver = Driver(channel, RayNodes(connection, options.engine, NodeFacts.here()))
+    # Ray handles SIGTERM of its driver. The worker decides when the driver ends.
+    with suppress(Closed):
+        driver.serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -90,7 +90,7 @@ class Node:
         except ReplicaEnded as error:
             if error.leaves:
                 self._remove()
-            self._replica = None
+            self._release()
             return Outcome("failed", details=error.problem or INTERNAL)
         except Differs as error:
             self._remove()
@@ -114,7 +114,7 @@ class Node:
         except Closed:
             can_run = False
         if can_run:
-            self._replica = None
+            self._release()
             self._pool.shrink()
         else:
             self._remove()
@@ -148,4 +148,10 @@ class Node:
         """Kill the replica's child, so that the next replica gets another one."""
         if self._replica is not None:
             self._pool.remove(self._replica.child)
+        self._release()
+
+    def _release(self) -> None:
+        """Forget the replica. Its child stays."""
+        if self._replica is not None:
+            self._replica.shards.close()
             self._replica = None

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import BinaryIO, Literal, NamedTuple
 
 from safetensors import SafetensorError
@@ -37,6 +37,10 @@ class JobHead:
     datasets: Sequence[str] = ()
     model: str | None = None
 
+    def to_json(self) -> Json:
+        """The job as the JSON object of a message."""
+        return asdict(self)
+
 
 class Step(NamedTuple):
     """A place in a job: its question number `number`, and the question's digest."""
@@ -66,7 +70,7 @@ class Outcome:
 class Replica:
     """One job in one child, which asks the same questions as the owner."""
 
-    def __init__(self, head: JobHead, child: ChildHandle, is_stopped: Callable[[], bool], shards: ShardReads | None = None) -> None:
+    def __init__(self, head: JobHead, child: ChildHandle, is_stopped: Callable[[], bool], shards: ShardReads) -> None:
         """`child`: it must be ready. `is_stopped`: whether the job was stopped meanwhile.
 
         `shards`: reads the shards of the datasets, where they stay in their files.
@@ -75,7 +79,7 @@ class Replica:
         self.child = child
         self._head = head
         self._is_stopped = is_stopped
-        self._shards = shards
+        self.shards = shards
         self._answered = 0
         self._question: str | None = None
 
@@ -136,8 +140,8 @@ class Replica:
                 continue
             if "end" in message.content:
                 raise ReplicaEnded(message.content.get("problem"), leaves=bool(message.content.get("leaving")))
-            if self._shards is not None and "read_shards" in message.content:
-                answer = _read(self._shards, message)
+            if "read_shards" in message.content:
+                answer = _read(self.shards, message)
                 self.child.send(answer.content, answer.payload)
                 continue
             return message

@@ -46,12 +46,14 @@ class OwnerReporter(Reporter):
     def __call__(self, progress: Json) -> None:
         """As in `Reporter`."""
         self._own = progress
+        self.raise_if_stopped()
         self._send(progress)
 
     def shared(self, content: Json) -> None:
         """Report what the replicas have done: `shards` of the pass, and `rows` of all passes.
 
-        `progress`: the last progress of a replica.
+        `progress`: the last progress of a replica. The next message may be the joined result, so
+        this method reads none.
         """
         self._since = self._clock() if self._since is None else self._since
         self._shared = content
@@ -63,7 +65,7 @@ class OwnerReporter(Reporter):
         done = (self._own or {"done": 0})["done"] + self._shared["rows"]
         total = max(done, latest["total"])
         eta = latest["eta"] if self._since is None else self._eta(total - done)
-        super().__call__({**latest, "done": done, "total": total, "eta": eta, "shards": self._shared["shards"]})
+        self.pass_on({**latest, "done": done, "total": total, "eta": eta, "shards": self._shared["shards"]})
 
     def _eta(self, left: int) -> float | None:
         """The seconds that are left, at the speed of all replicas so far."""

@@ -107,6 +107,10 @@ class Channel:
                 return self._complete()
         return message
 
+    def fileno(self) -> int:
+        """The descriptor of the socket, for `select`."""
+        return self._socket.fileno()
+
     def close(self) -> None:
         """Close the socket, and received files whose message was not read."""
         self._socket.close()

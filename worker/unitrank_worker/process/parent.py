@@ -29,8 +29,12 @@ class Reporter:
         self.last: Json | None = None
 
     def __call__(self, progress: Json) -> None:
-        self.last = progress
         self.raise_if_stopped()
+        self.pass_on(progress)
+
+    def pass_on(self, progress: Json) -> None:
+        """Send the progress if it is time, and read no message of the parent."""
+        self.last = progress
         # A stage without a total can take long, so it is reported at once.
         if progress["total"] and time.monotonic() < self._next:
             return
@@ -38,7 +42,7 @@ class Reporter:
         self._channel.send({"progress": progress})
 
     def raise_if_stopped(self) -> None:
-        """Raises Cancelled if the parent has sent a stop."""
+        """Read one message, and raise Cancelled if it is a stop. Other messages are late."""
         message = self._channel.receive(0)
         if message is not None and "stop" in message.content:
             raise Cancelled("the parent stopped the job")

@@ -31,6 +31,7 @@ from unitrank_store.queue.rq_queue import FairQueue
 from unitrank_store.queue.safe_job import SafeJob
 from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.children.pool import ChildPool
+from unitrank_worker.distributed.cluster import DriverProcess
 from unitrank_worker.process.channel import Closed
 from unitrank_worker.process.heartbeat import Heartbeat
 from unitrank_worker.process.patient_worker import PatientWorker
@@ -75,12 +76,14 @@ class WarmWorker(PatientWorker):
         settlement: Settlement,
         seconds: Seconds,
         counters: Counters,
+        driver: DriverProcess | None = None,
         drain: float = math.inf,
     ) -> None:
         """`name`: name in the API. `rq_name`: name in RQ, which no process had before.
 
         `stores.jobs` must read over a connection that does not wait for the store. `drain`: seconds
-        that a job may go on after the signal to stop, before it returns to the queue.
+        that a job may go on after the signal to stop, before it returns to the queue. `driver`:
+        divides jobs between the nodes of a Ray cluster; None without one.
         """
         super().__init__(
             [queue],
@@ -96,6 +99,7 @@ class WarmWorker(PatientWorker):
         self.heartbeats = heartbeats
         self._settlement = settlement
         self._counters = counters
+        self._driver = driver
         self._drain = drain
         self._lost_after = math.ceil(seconds.heartbeat + seconds.grace)
         self._run: Run | None = None
@@ -114,6 +118,7 @@ class WarmWorker(PatientWorker):
             stores=self._stores,
             children=self.children,
             retry=self._retry,
+            driver=self._driver,
         )
         job.started_at = now()
         if self._run.is_genuine:
@@ -174,6 +179,8 @@ class WarmWorker(PatientWorker):
     def teardown(self) -> None:
         """End the children, and remove the worker from Unitrank's registry and from RQ's."""
         self.children.end()
+        if self._driver is not None:
+            self._driver.end()
         try:
             self.heartbeats.stop()
             super().teardown()  # type: ignore[no-untyped-call]  # RQ's

@@ -20,6 +20,7 @@ from unitrank_worker.attempts.attempt import Attempt, Order, Retry, problem_of
 from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.children.handle import ChildHandle
 from unitrank_worker.children.pool import ChildPool
+from unitrank_worker.distributed.cluster import Decision, DividedJob, DriverProcess
 from unitrank_worker.process.background import BackgroundStep
 from unitrank_worker.process.channel import Closed, Message
 from unitrank_worker.process.watch import KillReason, RunWatch
@@ -49,9 +50,12 @@ class Run:
         stores: Stores,
         children: ChildPool,
         retry: Retry,
+        driver: DriverProcess | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`worker`: name of the worker for the record. `clock`: returns seconds.
+
+        `driver`: divides jobs between the nodes of a Ray cluster; None without one.
 
         `stores.jobs` must read over a connection that does not wait for the store.
         """
@@ -65,6 +69,10 @@ class Run:
         self._stores = stores
         self._children = children
         self._retry = retry
+        self._driver = driver
+        self._divided: DividedJob | None = None
+        self._held_order: Order | None = None
+        """The order of a job that the driver may divide, until the driver has decided."""
         self._clock = clock
         self._next_look = clock() + LOOK_SECONDS
         self._child_works = False
@@ -89,7 +97,12 @@ class Run:
             return not self._choose_child()
         if self.attempt is None and self.child.ready:
             return not self._begin(self.child)
-        message = self.child.receive(seconds)
+        if self._held_order is not None and self._divided is not None and self.attempt is not None:
+            decision = self._divided.decision(seconds)
+            if decision is not None:
+                self._decided(self.attempt, self.child, self._held_order, decision)
+            return False
+        message = self.child.receive(seconds) if self._divided is None else self._divided.receive(self.child, seconds)
         return message is not None and self.attempt is not None and self._take(self.attempt, self.child, message)
 
     def look(self) -> KillReason | None:
@@ -123,6 +136,10 @@ class Run:
         A step in the background closes its files later.
         """
         self._abandoned = True
+        if self._held_order is not None:
+            self._held_order.close()
+        if self._divided is not None:
+            self._divided.end()
         if self.attempt is not None:
             self.attempt.abandon()
         self._context.close()
@@ -174,13 +191,33 @@ class Run:
                 raise
             self._finish(attempt, "failed", problem_of(error))
             return False
-        child.send(order.content, files=order.files)
+        if order.head is not None and self._driver is not None:
+            self._held_order, self._divided = order, DividedJob(self._driver, order.head)
+            return False
+        self._give(attempt, child, order, {})
+        return False
+
+    def _decided(self, attempt: Attempt, child: ChildHandle, order: Order, decision: Decision) -> None:
+        """Give the child its order as the owner, or as the only process of the job."""
+        self._held_order = None
+        if decision.problem is None:
+            self._give(attempt, child, order, {"role": "owner"})
+            return
+        self._divided = None
+        if order.must_divide:
+            order.close()
+            self._finish(attempt, "failed", decision.problem)
+            return
+        detail = f"the job ran in one process: {decision.problem['detail']}"
+        self._give(attempt, child, order, {"warnings": [{"code": decision.problem["code"], "detail": detail}]})
+
+    def _give(self, attempt: Attempt, child: ChildHandle, order: Order, role: Json) -> None:
+        child.send(order.content | role, files=order.files)
         if (clean := order.content.get("resolved", {}).get("clean")) is not None:
             child.note_model(str(attempt.record.resolved["model"]["digest"]), str(clean))
         self._child_works = True
         # The order is sent first, so that it does not wait for the start of a process.
         self._children.start_spare()
-        return False
 
     def _finish(self, attempt: Attempt, status: Status, problem: Json | None) -> None:
         """Write the end in the background, because storing a result can take long."""
@@ -220,6 +257,8 @@ class Run:
             self._do(answer, lambda step: self._send_answer(child, step))
         elif answer is not None:
             child.send(answer.content, answer.payload)
+            if self._divided is not None:
+                self._divided.note(message, answer)
         if attempt.unwanted:
             self._send_stop()
         return False
