@@ -14,6 +14,9 @@ from pydantic.fields import FieldInfo
 from unitrank_schemas.base import Schema
 from unitrank_schemas.jobs.request import JobRequest
 
+SHARDS = "dataset.format=shards"
+"""Name of a form of the data, which a worker must know like an option."""
+
 
 def chosen_options(request: JobRequest) -> list[str]:
     """Return the names of the options whose values are not their defaults."""
@@ -22,10 +25,10 @@ def chosen_options(request: JobRequest) -> list[str]:
 
 @cache
 def known_options() -> frozenset[str]:
-    """Return the names of all options that this version knows."""
+    """Return the names of all options and forms of data that this version knows."""
     # Schemas may contain themselves: each is read once for each field that holds it.
     waiting: list[tuple[type[Schema], str]] = [(JobRequest, "")]
-    names, read = set[str](), set[tuple[type[Schema], str]]()
+    names, read = {SHARDS}, set[tuple[type[Schema], str]]()
     while waiting:
         schema, holder = place = waiting.pop()
         if place in read:

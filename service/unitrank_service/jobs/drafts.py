@@ -14,11 +14,11 @@ from unitrank_schemas.checks.size import array_bytes, summary_bytes
 from unitrank_schemas.datasets import FieldInfo, InlineDataset
 from unitrank_schemas.facts.facts import MOST_CLUSTERS, TableFacts, Value
 from unitrank_schemas.jobs import Estimate, JobRequest
-from unitrank_schemas.jobs.options import chosen_options
 from unitrank_schemas.models import Manifest
 from unitrank_schemas.problems import Invalid
 from unitrank_service.contents.distinct_values import MOST_ROWS, DistinctValues
 from unitrank_service.errors import HttpProblem
+from unitrank_service.jobs.needed_version import check_format, needed_options
 from unitrank_service.webhooks.url_policy import UrlNotAllowed, UrlPolicy
 from unitrank_store.blobs.digests import digest_of
 from unitrank_store.contents.catalogue import Catalogue
@@ -60,7 +60,7 @@ class Draft:
     `further`: reference → record of the datasets that entries of `methods` read.
     `summary_bytes`: expected size of the result's summary, in bytes.
     `flops`: floating-point operations of all passes.
-    `options`: names of the options that the client chose.
+    `options`: names of the options that the client chose, and of the forms of the data.
     """
 
     request: JobRequest
@@ -172,6 +172,7 @@ def _distinct(dataset: DatasetRecord, values: DistinctValues) -> Callable[[str],
 
 def _table_facts(dataset: DatasetRecord, stores: DraftStores) -> TableFacts | None:
     """The facts of a stored dataset; None before it is ready."""
+    check_format(dataset)
     if dataset.fields is None:
         return None
     return TableFacts(_infos(dataset.fields), dataset.examples or 0, _distinct(dataset, stores.distinct_values))
@@ -204,7 +205,7 @@ def _checked_draft(
     inline: bytes | None = None,
     further: Mapping[str, DatasetRecord],
 ) -> Draft:
-    options = chosen_options(request)
+    options = needed_options(request, [*([dataset] if dataset else []), *further.values()])
     request = checked(request, facts)
     count = passes(request, facts)
     flops = float(count) * (facts.manifest.flops if facts.manifest else 0)

@@ -17,10 +17,10 @@ ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled", "timed_out")
 FORMAT = 1
 """Version of the records that this code writes. A worker runs records up to this version.
 
-Raise it when a worker of the version before would misread a record: for example, if `resolved`
-names a content in another way. A new option of a request needs no new version, see
-`unitrank_schemas.jobs.options`. A new field of a record needs a default and no new version: readers
-ignore the fields that they do not know.
+Raise it when a worker of the version before would misread every record: for example, if `resolved`
+names a content in another way. A new option of a request needs no new version, and a new form of
+data only a name, see `unitrank_schemas.jobs.options`. A new field of a record needs a default and
+no new version: readers ignore the fields that they do not know.
 """
 
 
