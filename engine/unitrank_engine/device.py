@@ -32,6 +32,11 @@ def round_to_float32() -> None:
     torch.backends.cudnn.deterministic = True
 
 
+def total_bytes(device: str) -> int:
+    """Return the memory of a GPU, in bytes; 0 for a CPU. `device`: "cpu" or "cuda:N"."""
+    return int(torch.cuda.get_device_properties(device).total_memory) if device != "cpu" else 0
+
+
 def reset_peak_bytes(device: torch.device) -> None:
     """Start a new count for `peak_bytes`, because the process has run other jobs before."""
     if device.type == "cuda":

@@ -20,6 +20,7 @@ class WorkerEntry:
     `memory`: resident bytes of the worker's child processes, and `children`: their number.
     `job`: the id of the record that the worker runs, None while the worker is idle.
     `models`: names of the models that the children keep loaded, by tenant.
+    `device_memory`: bytes that a job can use on the worker's device; 0 if they are unknown.
     `unconfined`: why the children are not confined; None if they are.
     """
 
@@ -35,6 +36,7 @@ class WorkerEntry:
     models: Mapping[str, Sequence[str]] = field(default_factory=dict)
     children: int = 0
     unconfined: str | None = None
+    device_memory: int = 0
 
 
 class WorkerRegistry:

@@ -26,6 +26,9 @@ class Scripted:
     def open(self) -> None:
         """Do nothing: there is no device."""
 
+    def device_memory(self) -> int:
+        return 0
+
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
         self.runs += 1
         script = assignment.request.metadata.get("do", [])

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from unitrank_store.jobs.records import Kind
 from unitrank_store.observability import tracing
 from unitrank_store.observability.counters import Counters
 from unitrank_store.observability.throughput import Throughput
-from unitrank_store.queue.rq_queue import depth, enqueue_inspection
+from unitrank_store.queue.rq_queue import JOBS, depth, enqueue_inspection
 from unitrank_store.results.part_cache import PartCache
 from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
+from unitrank_store.worker_registry import WorkerRegistry
 from unitrank_tables import ChunkDigests, VerifiedChunks
 from unitrank_tables.chunk_digests import VerifiedMap
 from unitrank_tables.errors import BadTable
@@ -33,6 +35,7 @@ from unitrank_tables.part import Part, decode_part, encode_part
 from unitrank_worker.attempts import job_attempt
 from unitrank_worker.attempts import stores as stores_module
 from unitrank_worker.attempts.attempt import Attempt, CannotRun, Order, problem_of
+from unitrank_worker.attempts.device_memory import DeviceMemory
 from unitrank_worker.attempts.progress import ProgressWriter
 from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.failures import ending
@@ -63,6 +66,7 @@ def stores_of(connection: redis.Redis, state: Path, kind: Kind) -> Stores:
         parts=PartCache(connection, settings),
         throughput=Throughput(connection),
         counters=Counters(connection),
+        memory=DeviceMemory(WorkerRegistry(connection), JOBS),
     )
 
 
@@ -249,6 +253,30 @@ def test_job_when_its_result_would_find_no_room_then_the_child_never_sees_it(sto
     problem = problem_of(caught.value)
 
     assert (problem["code"], problem["status"], problem["retryable"]) == ("storage_full", 503, True)
+
+
+@pytest.mark.parametrize(("memory", "refused"), [(0, False), (4_800_000_000, False), (4_799_999_999, True)])
+def test_job_when_its_model_has_more_parameters_than_the_memory_then_says_both_sizes(
+    stores: Stores, memory: int, refused: bool
+) -> None:
+    attempt = begun(stores, contents(stores))
+    model = stores.model(attempt.record.resolved["model"]["digest"])
+    assert model is not None
+    stores.ready_models[model.digest] = replace(model, manifest={"parameters": 1_000_000_000})
+    stores.memory.own = memory
+
+    try:
+        attempt.order(warm=()).close()
+        problem = None
+    except CannotRun as error:
+        problem = problem_of(error)
+
+    assert (problem is not None) is refused
+    if problem is not None:
+        assert problem["code"] == "model_too_large"
+        assert "1,000,000,000 parameters" in problem["detail"]
+        assert "at least 4.80 GB" in problem["detail"]
+        assert "the largest worker has 4.80 GB" in problem["detail"]
 
 
 @pytest.mark.parametrize(("content", "code"), [("model", "model_not_ready"), ("dataset", "dataset_not_found")])

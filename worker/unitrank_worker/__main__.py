@@ -35,6 +35,7 @@ from unitrank_store.unavailable import store_error
 from unitrank_store.unknown_variables import unknown_variables
 from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 from unitrank_tables.sizes import GiB
+from unitrank_worker.attempts.device_memory import DeviceMemory
 from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.child_settings import ChildSettings
 from unitrank_worker.children import scratch
@@ -42,9 +43,10 @@ from unitrank_worker.children.handle import ChildHandle, NotStarted
 from unitrank_worker.children.pool import ChildPool, PoolLimits
 from unitrank_worker.distributed.cluster import DriverProcess
 from unitrank_worker.process.heartbeat import Heartbeat
+from unitrank_worker.process.job_choice import JobChoice
+from unitrank_worker.process.memory import usable_bytes
 from unitrank_worker.process.rq_worker import Seconds, WarmWorker
 from unitrank_worker.process.settlement import Settlement
-from unitrank_worker.process.warm_choice import WarmChoice
 from unitrank_worker.process.watch import START_SECONDS
 
 log = structlog.get_logger()
@@ -89,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log.info("ready", worker=options.name, queue=options.queue, device=options.device)
     if unconfined is not None:
         log.warning("child not confined", worker=options.name, because=unconfined)
-    worker.heartbeats.start(unconfined)
+    worker.stores.memory.own = worker.children.device_memory or usable_bytes(settings.child_memory_bytes)
+    worker.heartbeats.start(unconfined, worker.stores.memory.own)
     worker.work(logging_level="WARNING")
     return 0
 
@@ -141,7 +144,7 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str, dr
     models, waiting = ModelStore(connection, stores.blobs), JobStore.of(connection, settings)
     queue, registry = queue_of(connection, kind), WorkerRegistry(quick, settings.heartbeat_grace)
     if kind == "job":
-        queue.choose = WarmChoice(queue, registry, children.has_warm)
+        queue.chooser = JobChoice(queue, stores, registry, children.has_warm)
     return WarmWorker(
         queue,
         name=name,
@@ -180,6 +183,7 @@ def _stores(settings: Settings, connection: redis.Redis, kind: str, device: str)
         parts=PartCache(connection, settings),
         throughput=Throughput(connection),
         counters=Counters(connection),
+        memory=DeviceMemory(WorkerRegistry(connection, settings.heartbeat_grace), QUEUES[kind]),
         # Weights of 16 bits are stored with 32 bits. The GiB is for the program.
         distribute_seconds=settings.distribute_seconds if settings.ray else None,
         most_archive_bytes=2 * settings.max_model_bytes + GiB,

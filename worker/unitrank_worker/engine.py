@@ -89,6 +89,10 @@ class Engine(Protocol):
         """
         ...
 
+    def device_memory(self) -> int:
+        """Bytes of the GPU's memory, after `open`; 0 on a CPU."""
+        ...
+
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
         """The summary and the arrays of a job.
 
@@ -111,7 +115,7 @@ class TorchEngine:
     def __init__(self, settings: ChildSettings, device: str) -> None:
         from unitrank_engine import pipeline
         from unitrank_engine.archive import allow_operators
-        from unitrank_engine.device import claim
+        from unitrank_engine.device import claim, total_bytes
         from unitrank_engine.models import formats
         from unitrank_worker.warm_models import WarmModels, warm_up
 
@@ -123,6 +127,7 @@ class TorchEngine:
         self._formats, self._pipeline = formats, pipeline
         self._settings = settings
         self._claim: Callable[[], None] = partial(claim, device)
+        self._memory: Callable[[], int] = partial(total_bytes, device)
         self._models = WarmModels.on(device, count=settings.warm_models, bytes=settings.warm_models_bytes)
         self._names: dict[str, str] = {}
         self._verified = VerifiedChunks()
@@ -130,6 +135,10 @@ class TorchEngine:
     def open(self) -> None:
         """As in `Engine`. Raises EngineError `no_device` if the device is missing or full."""
         self._claim()
+
+    def device_memory(self) -> int:
+        """As in `Engine`."""
+        return self._memory()
 
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
         """As in `Engine`. Raises EngineError also if the request does not fit its model.

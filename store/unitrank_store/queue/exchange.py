@@ -52,11 +52,15 @@ def turn_of(connection: redis.Redis, queue: str, id: str) -> Turn:
 def next_in_line(connection: redis.Redis, line: str) -> list[tuple[str, JobModel]]:
     """Return the first ids of a line with their models, in their order."""
     ids = texts(connection.lrange(line, 0, LOOKED_AT - 1))
+    return [(id, model) for id, model in zip(ids, models_of(connection, ids), strict=True) if model is not None]
+
+
+def models_of(connection: redis.Redis, ids: Sequence[str]) -> list[JobModel | None]:
+    """Return the models of the ids' records; None for a record that is missing or malformed."""
     with connection.pipeline(transaction=False) as pipeline:
         for id in ids:
             _read_model(pipeline, id)
-        models = [_model(stored) for stored in pipeline.execute()]
-    return [(id, model) for id, model in zip(ids, models, strict=True) if model is not None]
+        return [_model(stored) for stored in pipeline.execute()]
 
 
 def most_overtaking(connection: redis.Redis, queue: str, workers: int) -> int:

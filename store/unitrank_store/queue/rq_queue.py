@@ -6,9 +6,9 @@ runs. A *transport id* names one entry: the record's id and the number of earlie
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 import structlog
@@ -35,19 +35,33 @@ QUEUES = {"job": JOBS, "inspection": INSPECTIONS}
 """The name of the queue for each kind of record."""
 TRANSPORT_TTL = 3600
 """Seconds that RQ keeps an entry whose run failed."""
+CLAIM_SECONDS = 1
+"""Seconds between two looks of an idle worker at the jobs that other workers left."""
 ERROR_SECONDS = 1.0
 """Seconds between two reads of a queue that could not be read."""
+
+
+class Chooser(Protocol):
+    """Decides for one worker which ids it takes."""
+
+    def claim(self) -> str | None:
+        """Take an id that other workers left for this one; None without one."""
+        ...
+
+    def choose(self, id: str) -> str | None:
+        """Return the id to run in place of a taken id; None if the id was left for others."""
+        ...
 
 
 class FairQueue(Queue):
     """RQ's queue, but its jobs first wait in the lines of `fair_order`.
 
     `waiting`: the line of the job that is pushed next.
-    `choose`: takes the id that has its turn, and returns the id that this worker runs instead.
+    `chooser`: the choice of the worker that takes ids; None takes each id in its turn.
     """
 
     waiting: Waiting
-    choose: Callable[[str], str] | None = None
+    chooser: Chooser | None = None
 
     @classmethod
     def dequeue_any(
@@ -77,23 +91,40 @@ class FairQueue(Queue):
         `timeout`: seconds to wait for an id, after which it raises DequeueTimeout; None returns
         None at once.
         """
-        try:
-            moved = self.lmove(self.connection, self.key, timeout)
-        except redis.exceptions.ResponseError as error:
-            # The key has a wrong type, until the reaper deletes it, or the store's memory is full.
-            # Neither is a reason for a worker to end.
-            log.warning("nothing taken from the queue", queue=self.key, error=str(error))
-            time.sleep(ERROR_SECONDS)
-            raise DequeueTimeout(timeout, self.key) from error
-        if moved is None:
-            return None
-        id = text(moved[1])
-        # If `choose` fails, the id keeps its turn. If `feed` fails, the reaper feeds the queue.
+        until = time.monotonic() + (timeout or 0)
+        while True:
+            if (claimed := self._claim()) is not None:
+                return claimed
+            try:
+                moved = self.lmove(self.connection, self.key, timeout and CLAIM_SECONDS)
+            except DequeueTimeout:
+                if time.monotonic() >= until:
+                    raise
+                continue
+            except redis.exceptions.ResponseError as error:
+                # The key has a wrong type, until the reaper deletes it, or the store's memory is
+                # full. Neither is a reason for a worker to end.
+                log.warning("nothing taken from the queue", queue=self.key, error=str(error))
+                time.sleep(ERROR_SECONDS)
+                raise DequeueTimeout(timeout, self.key) from error
+            if moved is None:
+                return None
+            if (chosen := self._choose(text(moved[1]))) is not None:
+                return chosen
+
+    def _claim(self) -> str | None:
+        with suppress(redis.exceptions.ResponseError):
+            return self.chooser.claim() if self.chooser is not None else None
+        return None
+
+    def _choose(self, id: str) -> str | None:
+        # If the choice fails, the id keeps its turn. If `feed` fails, the reaper feeds the queue.
+        chosen: str | None = id
         with suppress(redis.exceptions.RedisError):
-            id = self.choose(id) if self.choose is not None else id
+            chosen = self.chooser.choose(id) if self.chooser is not None else id
         with suppress(redis.exceptions.RedisError):
-            feed(self.connection, self.name, taken=id)
-        return id
+            feed(self.connection, self.name, taken=chosen)
+        return chosen
 
     def push_job_id(self, job_id: str, pipeline: Pipeline | None = None, at_front: bool = False) -> None:
         """Add an id to its line; with `at_front`, put it at the head of RQ's queue instead."""
@@ -157,10 +188,11 @@ def withdraw(connection: redis.Redis, kind: str, record: JobRecord) -> None:
     id = transport_id(record.id, record.attempt)
     with connection.pipeline() as pipeline:
         pipeline.lrem(keyspace.rq_queue(QUEUES[kind]), 0, id)
+        pipeline.lrem(keyspace.for_larger(QUEUES[kind]), 0, id)
         leave(pipeline, QUEUES[kind], waiting_of(record), id)
         feed(pipeline, QUEUES[kind])
-        in_queue, _, in_line, _ = pipeline.execute()
-    if in_queue or in_line:
+        in_queue, was_left, _, in_line, _ = pipeline.execute()
+    if in_queue or was_left or in_line:
         connection.delete(SafeJob.key_for(id))
 
 
@@ -185,7 +217,11 @@ def positions(connection: redis.Redis, records: Sequence[JobRecord], kind: str =
         pipeline.llen(keyspace.rq_queue(queue))
         for id in queued:
             pipeline.lpos(keyspace.rq_queue(queue), id)
-        length, *places = pipeline.execute()
+        for id in queued:
+            pipeline.lpos(keyspace.for_larger(queue), id)
+        length, *all_places = pipeline.execute()
+    count = len(queued)
+    places = [place if place is not None else left for place, left in zip(all_places[:count], all_places[count:], strict=True)]
     for (id, record), place in zip(queued.items(), places, strict=True):
         if id in ahead:
             ahead_of[record.id] = ahead[id] + int(length)
@@ -210,10 +246,13 @@ def refill(connection: redis.Redis, kind: str) -> None:
 
 
 def waiting_ids(connection: redis.Redis, kind: str) -> set[str]:
-    """Return the transport ids in the lines and in RQ's queue."""
-    # The lines are read first. An id that moves into the queue between the two reads is then read
+    """Return the transport ids in the lines, in RQ's queue, and left for a larger worker."""
+    # The lines are read first. An id that moves into the queue between two reads is then read
     # twice; in the other order it would be missed.
-    return {*in_line(connection, QUEUES[kind]), *texts(connection.lrange(keyspace.rq_queue(QUEUES[kind]), 0, -1))}
+    waiting = {*in_line(connection, QUEUES[kind])}
+    for key in (keyspace.rq_queue(QUEUES[kind]), keyspace.for_larger(QUEUES[kind])):
+        waiting |= {*texts(connection.lrange(key, 0, -1))}
+    return waiting
 
 
 def taken_ids(connection: redis.Redis, kind: str) -> set[str]:

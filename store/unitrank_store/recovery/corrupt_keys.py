@@ -48,6 +48,7 @@ def _types(connection: redis.Redis) -> dict[str, str]:
     for queue in QUEUES.values():
         types |= {keyspace.rq_queue(queue): "list", keyspace.owners_in_line(queue): "zset", keyspace.last_turn(queue): "hash"}
         types |= {keyspace.turns(queue): "string", keyspace.arrivals(queue): "string", keyspace.overtaken(queue): "hash"}
+        types |= {keyspace.for_larger(queue): "list"}
     for kind in KINDS:
         rq = queue_of(connection, kind)
         types |= {rq.intermediate_queue_key: "list", rq.started_job_registry.key: "zset", rq.failed_job_registry.key: "zset"}

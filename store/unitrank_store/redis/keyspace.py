@@ -94,6 +94,11 @@ def last_turn(queue: str) -> str:
     return f"{PREFIX}:line:{queue}:last"
 
 
+def for_larger(queue: str) -> str:
+    """List: transport ids that workers left for a worker with more memory."""
+    return f"{PREFIX}:line:{queue}:for_larger"
+
+
 def overtaken(queue: str) -> str:
     """Hash: how many later ids of its line have overtaken a transport id that waits."""
     return f"{PREFIX}:line:{queue}:overtaken"

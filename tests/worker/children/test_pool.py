@@ -21,6 +21,7 @@ class StubChild:
         self.resident = 100
         self.models: list[str] = []
         self.unconfined: str | None = None
+        self.device_memory = 0
 
     @property
     def alive(self) -> bool:

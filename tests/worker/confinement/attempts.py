@@ -181,6 +181,9 @@ class Attempting:
     def inspect(self, upload: Upload, target: Path) -> Json:
         raise NotImplementedError
 
+    def device_memory(self) -> int:
+        return 0
+
     def warm(self) -> list[WarmModel]:
         return []
 

@@ -69,6 +69,9 @@ class Summing:
     def inspect(self, upload: Upload, target: Path) -> Json:
         raise EngineError("bad_archive", "this engine inspects nothing")
 
+    def device_memory(self) -> int:
+        return 0
+
     def warm(self) -> list[WarmModel]:
         return self._warm
 

@@ -33,13 +33,13 @@ def test_job_when_not_sent_at_once_then_is_sent_soon(connection: redis.Redis, mo
     register = WorkerRegistry(connection)
     monkeypatch.setattr(module, "AGAIN_SHARE", 1e-5)
     heartbeat = Heartbeat(register, WorkerEntry("w", "q", "cpu", 1, "h", 0.0, 0.0), EVERY, lambda: Load(2, 100))
-    heartbeat.start("no Landlock")
+    heartbeat.start("no Landlock", 5)
     try:
         heartbeat.working_on("job", {"default": ["mnist"]}, at_once=False)
 
         wait_until(lambda: [entry.job for entry in register.list()] == ["job"], "the register names the job")
         (entry,) = register.list()
-        assert entry.unconfined == "no Landlock"
+        assert (entry.unconfined, entry.device_memory) == ("no Landlock", 5)
         assert (entry.models, entry.children, entry.memory) == ({"default": ["mnist"]}, 2, 100)
     finally:
         heartbeat.stop()

@@ -1,11 +1,14 @@
-"""A free worker prefers a job whose model is warm; the owners' turns stay as they are."""
+"""A free worker prefers a warm model, and leaves models that are too large to larger workers."""
 
 import random
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 import redis
+from rq.exceptions import DequeueTimeout
 
+from unitrank_store.contents.models import ModelRecord
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.queue.exchange import LOOKED_AT
@@ -13,6 +16,7 @@ from unitrank_store.queue.fair_order import PRIORITIES
 from unitrank_store.queue.rq_queue import (
     FairQueue,
     enqueue_job,
+    positions,
     push,
     queue_of,
     record_id,
@@ -24,20 +28,40 @@ from unitrank_store.queue.rq_queue import (
 from unitrank_store.recovery.corrupt_keys import delete_corrupt_keys
 from unitrank_store.redis import keyspace
 from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
-from unitrank_worker.process.warm_choice import WarmChoice
+from unitrank_worker.attempts.device_memory import DeviceMemory
+from unitrank_worker.attempts.stores import Stores
+from unitrank_worker.process.job_choice import JobChoice
 
 TENANT = "default"
+LARGE = 1_000_000
+SMALL_MEMORY, LARGE_MEMORY = 4_700_000, 4_800_000
+"""Bytes below and at the need of the large model: 4 bytes for each parameter, and a fifth."""
+
+
+class Models:
+    """The models of a worker's stores: `L` is large, all others are small."""
+
+    def __init__(self, memory: DeviceMemory) -> None:
+        self.memory = memory
+
+    def model(self, digest: str) -> ModelRecord:
+        parameters = LARGE if digest == "L" else 1
+        return ModelRecord(digest, digest, 0, "ready", 0.0, "1", manifest={"parameters": parameters})
 
 
 class Worker:
     """Takes jobs from the real queue. It keeps the models of its last jobs warm."""
 
-    def __init__(self, connection: redis.Redis, models: int = 1, warm: Sequence[str] = ()) -> None:
+    def __init__(self, connection: redis.Redis, models: int = 1, warm: Sequence[str] = (), memory: int = 0) -> None:
         self.queue: FairQueue = queue_of(connection, "job")
-        has_warm = lambda tenant, digest: tenant == TENANT and digest in self.warm  # noqa: E731
-        self.queue.choose = WarmChoice(self.queue, WorkerRegistry(connection), has_warm)
+        registry = WorkerRegistry(connection)
+        stores = cast(Stores, Models(DeviceMemory(registry, self.queue.name, memory)))
+        self.queue.chooser = JobChoice(self.queue, stores, registry, self._has_warm)
         self.warm = list(warm)
         self._models = models
+
+    def _has_warm(self, tenant: str, digest: str) -> bool:
+        return tenant == TENANT and digest in self.warm
 
     def take(self, jobs: dict[str, JobRecord]) -> JobRecord | None:
         """Run the next job; None without a job."""
@@ -59,11 +83,12 @@ def wait(connection: redis.Redis, *models: str, owner: str = "", priority: str =
     return {record.id: record for record in records}
 
 
-def register(connection: redis.Redis, workers: int) -> None:
+def register(connection: redis.Redis, workers: int, memory: int = 0) -> None:
     """Let the registry have this number of live workers."""
     name = queue_of(connection, "job").name
     for number in range(workers):
-        WorkerRegistry(connection).beat(WorkerEntry(f"worker-{number}", name, "cpu", 1, "here", 0.0, 0.0))
+        entry = WorkerEntry(f"worker-{number}", name, "cpu", 1, "here", 0.0, 0.0, device_memory=memory)
+        WorkerRegistry(connection).beat(entry)
 
 
 def models_of(records: Sequence[JobRecord | None]) -> str:
@@ -115,10 +140,9 @@ def test_choice_when_the_worker_is_new_then_the_order_is_unchanged(connection: r
 
 def test_choice_when_another_tenant_has_the_model_warm_then_the_order_is_unchanged(connection: redis.Redis) -> None:
     jobs = wait(connection, *"AB")
-    worker = Worker(connection)
-    worker.queue.choose = WarmChoice(worker.queue, WorkerRegistry(connection), lambda tenant, digest: tenant == "other")
+    connection.hset(keyspace.record("job", list(jobs)[1]), "tenant", "other")
 
-    assert models_of([worker.take(jobs)]) == "A"
+    assert models_of([Worker(connection, warm="B").take(jobs)]) == "A"
 
 
 def test_choice_when_the_warm_job_is_far_behind_then_the_order_is_unchanged(connection: redis.Redis) -> None:
@@ -233,7 +257,78 @@ def test_choice_when_two_workers_share_two_models_then_most_jobs_find_their_mode
     register(connection, 2)
     with_choice, without = ([Worker(connection) for _ in range(2)] for _ in range(2))
     for worker in without:
-        worker.queue.choose = None
+        worker.queue.chooser = None
 
     assert warm_share(with_choice) > 0.75
     assert warm_share(without) < 0.6
+
+
+def test_large_model_when_another_worker_has_the_memory_then_is_left_for_that_worker(connection: redis.Redis) -> None:
+    register(connection, 1, memory=LARGE_MEMORY)
+    jobs = wait(connection, *"LA")
+    left = next(iter(jobs.values()))
+    small, large = (Worker(connection, memory=memory) for memory in (SMALL_MEMORY, LARGE_MEMORY))
+
+    assert models_of([small.take(jobs), small.take(jobs)]) == "A-"
+    assert waiting_ids(connection, "job") == {f"{left.id}-0"}
+    assert positions(connection, [left]) == {left.id: 0}
+    # A job that was left goes before the jobs in the line.
+    jobs |= wait(connection, "A")
+    assert models_of([large.take(jobs), large.take(jobs)]) == "LA"
+    assert taken_ids(connection, "job") >= {f"{left.id}-0"}
+    assert not connection.exists(keyspace.for_larger(small.queue.name))
+
+
+def test_large_model_when_no_worker_has_the_memory_then_the_next_worker_takes_it(connection: redis.Redis) -> None:
+    register(connection, 1, memory=SMALL_MEMORY)
+    jobs = wait(connection, *"LA")
+
+    assert models_of([Worker(connection, memory=SMALL_MEMORY).take(jobs)]) == "L"
+
+
+def test_large_model_when_the_larger_worker_dies_then_the_next_worker_takes_it(connection: redis.Redis) -> None:
+    register(connection, 1, memory=LARGE_MEMORY)
+    jobs = wait(connection, *"LA")
+    small = Worker(connection, memory=SMALL_MEMORY)
+    assert models_of([small.take(jobs)]) == "A"
+    WorkerRegistry(connection).leave("worker-0")
+
+    assert models_of([small.take(jobs)]) == "L"
+
+
+def test_large_model_when_it_was_left_and_is_cancelled_then_nothing_of_it_is_left(connection: redis.Redis) -> None:
+    register(connection, 1, memory=LARGE_MEMORY)
+    jobs = wait(connection, *"L")
+    assert Worker(connection, memory=SMALL_MEMORY).take(jobs) is None
+    withdraw(connection, "job", *jobs.values())
+
+    assert Worker(connection, memory=LARGE_MEMORY).take(jobs) is None
+    assert waiting_ids(connection, "job") == set()
+
+
+def test_large_model_when_it_was_left_and_its_model_was_deleted_then_the_next_worker_takes_it(connection: redis.Redis) -> None:
+    register(connection, 1, memory=LARGE_MEMORY)
+    jobs = wait(connection, *"L")
+    small = Worker(connection, memory=SMALL_MEMORY)
+    assert small.take(jobs) is None
+    connection.delete(*(keyspace.record("job", id) for id in jobs))
+
+    assert models_of([small.take(jobs)]) == "L"
+
+
+def test_idle_worker_when_a_job_is_left_for_it_then_takes_it_within_the_time_of_a_look(
+    connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(connection, 1, memory=LARGE_MEMORY)
+    jobs = wait(connection, *"L")
+    small, large = (Worker(connection, memory=memory) for memory in (SMALL_MEMORY, LARGE_MEMORY))
+
+    def no_id_for_a_second(*arguments: object) -> None:
+        # While the idle worker waits, the other worker leaves a job.
+        monkeypatch.undo()
+        assert small.take(jobs) is None
+        raise DequeueTimeout(1, "queue")
+
+    monkeypatch.setattr(large.queue, "lmove", no_id_for_a_second)
+
+    assert large.queue.take(60) == f"{next(iter(jobs))}-0"

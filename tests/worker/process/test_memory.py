@@ -17,3 +17,12 @@ def test_memory_when_a_container_has_less_then_its_limit_counts(
     monkeypatch.setattr(memory, "CGROUP", tmp_path / "memory.max")
 
     assert memory.available_bytes() == (expected or psutil.virtual_memory().total)
+
+
+@pytest.mark.parametrize(("limit", "usable"), [(None, 0.75), (5, 5 / 1000), (0, 1.0)])
+def test_memory_when_a_child_is_limited_then_jobs_can_use_that_much(
+    monkeypatch: pytest.MonkeyPatch, limit: int | None, usable: float
+) -> None:
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
+
+    assert memory.usable_bytes(limit) == usable * 1000

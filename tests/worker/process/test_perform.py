@@ -51,6 +51,9 @@ class Stepping:
         target.write_bytes(b"clean" * 500_000)
         return {"layers": []}
 
+    def device_memory(self) -> int:
+        return 0
+
     def warm(self) -> list[WarmModel]:
         return [WarmModel("sha256:1", "mnist")]
 

@@ -87,6 +87,7 @@ class JobAttempt:
         model = self._stores.model(str(resolved.get("model", {}).get("digest")))
         if model is None or model.clean is None:
             raise CannotRun("model_not_ready", "the model of this job was deleted; upload it again, then submit the job again")
+        self._stores.memory.require(model.manifest or {})
         further = {reference: content["digest"] for reference, content in resolved.get("further", {}).items()}
         datasets = [resolved["dataset"]["digest"], *further.values()]
         self._shards = ShardReads(self._stores.blobs, datasets)

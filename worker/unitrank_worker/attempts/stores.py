@@ -13,6 +13,7 @@ from unitrank_store.observability.counters import Counters
 from unitrank_store.observability.throughput import Throughput
 from unitrank_store.results.part_cache import PartCache
 from unitrank_store.results.result_store import ResultStore
+from unitrank_worker.attempts.device_memory import DeviceMemory
 from unitrank_worker.newer_records import NewerRecords
 
 MOST_READY = 32
@@ -42,6 +43,7 @@ class Stores:
     parts: PartCache
     throughput: Throughput
     counters: Counters
+    memory: DeviceMemory
     most_archive_bytes: int = MOST_ARCHIVE_BYTES
     distribute_seconds: float | None = None
     ready_models: dict[str, ModelRecord] = field(default_factory=dict)

@@ -68,6 +68,8 @@ class ChildHandle:
         """Digest of a model's upload → digest of its cleaned archive."""
         self.unconfined: str | None = None
         """Why the child is not confined, as the child says; None if it is."""
+        self.device_memory = 0
+        """Bytes of the GPU's memory, as the child says before its first order; 0 on a CPU."""
 
     @property
     def pid(self) -> int:
@@ -143,6 +145,7 @@ class ChildHandle:
             if not self.ready:
                 reason = message.content.get("unconfined")
                 self.unconfined = str(reason)[:MOST_CHARACTERS] if reason else None
+                self.device_memory = int(message.content.get("device_memory", 0))
             self.ready = True
         return message
 

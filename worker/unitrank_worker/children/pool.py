@@ -72,6 +72,8 @@ class ChildPool:
         self._count_end = count_end
         self._children: OrderedDict[str, ChildHandle] = OrderedDict()
         self._spare = new_child()
+        self.device_memory = 0
+        """Bytes of the GPU's memory; 0 on a CPU, and before `start`."""
 
     def start(self, seconds: float) -> str | None:
         """Start the first child, and wait at most `seconds` until it can take orders.
@@ -82,6 +84,7 @@ class ChildPool:
         self._spare.start()
         self._spare.open()
         self._spare.await_ready(seconds)
+        self.device_memory = self._spare.device_memory
         return self._spare.unconfined
 
     def child_of(self, tenant: str) -> ChildHandle:

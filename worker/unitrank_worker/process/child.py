@@ -46,8 +46,8 @@ def serve(channel: Channel, engine: "Engine", scratch: Path, unconfined: str | N
     """
     from unitrank_worker.process.perform import perform, warm_models
 
-    reason = {"unconfined": unconfined} if unconfined else {}
-    channel.send({"ready": True, "warm": warm_models(engine), **reason})
+    facts = {"unconfined": unconfined, "device_memory": engine.device_memory()}
+    channel.send({"ready": True, "warm": warm_models(engine), **{name: fact for name, fact in facts.items() if fact}})
     can_run = True
     while can_run:
         order = channel.receive()

@@ -47,12 +47,13 @@ class Heartbeat:
         self._sent: WorkerEntry | None = None
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
-    def start(self, unconfined: str | None = None) -> None:
+    def start(self, unconfined: str | None = None, device_memory: int = 0) -> None:
         """Send a first heartbeat and start the thread.
 
         `unconfined`: why the worker's children are not confined; None if they are.
+        `device_memory`: bytes that a job can use on the worker's device; 0 if they are unknown.
         """
-        self._worker = replace(self._worker, unconfined=unconfined)
+        self._worker = replace(self._worker, unconfined=unconfined, device_memory=device_memory)
         self._beat()
         self._thread.start()
 

@@ -12,6 +12,14 @@ SHARE = 0.75
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
+def usable_bytes(limit: int | None) -> int:
+    """The bytes that a child on the CPU may use: `limit`, or the machine's memory if it is 0.
+
+    None: a share of the machine's memory.
+    """
+    return int(available_bytes() * SHARE) if limit is None else limit or available_bytes()
+
+
 def limit_memory(limit: int | None) -> None:
     """Make allocations fail beyond `limit` bytes.
 
@@ -21,9 +29,8 @@ def limit_memory(limit: int | None) -> None:
     address space: torch reserves much of it and uses little. Do not call this in a process that
     uses CUDA, because its driver maps memory that it never uses.
     """
-    limit = int(available_bytes() * SHARE) if limit is None else limit
-    if limit and sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    if limit != 0 and sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_DATA, (usable_bytes(limit),) * 2)
 
 
 def available_bytes() -> int:

@@ -94,7 +94,7 @@ class WarmWorker(PatientWorker):
             job_monitoring_interval=max(1, int(seconds.heartbeat)),
         )
         self._worker_name = name
-        self._stores = stores
+        self.stores = stores
         self.children = children
         self.heartbeats = heartbeats
         self._settlement = settlement
@@ -115,7 +115,7 @@ class WarmWorker(PatientWorker):
         self._run = Run(
             job,
             worker=self._worker_name,
-            stores=self._stores,
+            stores=self.stores,
             children=self.children,
             retry=self._retry,
             driver=self._driver,
