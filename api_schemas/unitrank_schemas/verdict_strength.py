@@ -32,6 +32,7 @@ DOUBT_WORDS = {
     "not_specific": "the orders of other clusters do as well",
     "weights_hardly_matter": "a network with shuffled weights gives nearly as good a ranking",
     "few_tests": "few examples test it",
+    "varies_between_examples": "on other examples of the same kind it may do no better than a random order",
     "low_accuracy": "the model is often wrong on these examples",
     "in_sample": "it was tested on the examples that made it",
     "not_sufficient": "keeping only its first units keeps no more of the score than keeping random units",

@@ -109,6 +109,14 @@ def significant(p: float | None) -> bool:
     return p is not None and p <= SIGNIFICANT
 
 
+def doubted(regime: Regime, jobs: int) -> dict[str, Share]:
+    """Return how often a better ranking has the doubt `varies_between_examples`, and has not."""
+    studies: list[RankingStudy] = [each for _, outcome in outcomes(regime, jobs) for each in outcome.rankings.values()]
+    better = [significant(each.overall.p_value) for each in studies]
+    lasting = [is_better and significant(each.p_other_examples) for is_better, each in zip(better, studies, strict=True)]
+    return {"better overall": Share.of_flags(better), "better overall without `varies_between_examples`": Share.of_flags(lasting)}
+
+
 def of_orders(regime: Regime, jobs: int) -> dict[str, Share]:
     """Return how often the orders `keep` and `least` of single clusters have p ≤ 5 %."""
     results = [result for _, outcome in outcomes(regime, jobs) for study in outcome.rankings.values() for result in study.clusters]

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.calibration import nets, scores
 from benchmarks.calibration.jobs import Data, Setup
-from benchmarks.calibration.rates import ALONE, Regime, Share, ahead, of_orders, specific
+from benchmarks.calibration.rates import ALONE, Regime, Share, ahead, doubted, of_orders, specific
 
 BY_CLASS = {"target": {"class": "label"}}
 CHANNELS = {**BY_CLASS, "units": "channel"}
@@ -89,6 +89,19 @@ POWER = {
 """Scores λ · true + (1 − λ) · noise: the verdict better is right."""
 
 
+TRUE = {
+    f"true-{name}": _alone(f"true scores, {title}", make=scores.mixture(1.0), jobs=50, **setup)
+    for name, title, setup in (
+        ("unequal", "units of unequal effect", {}),
+        ("weighted", "a weighted sum", {"net": nets.Weighted}),
+        ("correlated", "correlated units", {"data": Data(2, factors=4)}),
+        ("tests-5", "5 test examples in each cluster", {"data": Data(2, 10)}),
+        ("tests-2", "2 test examples in each cluster", {"data": Data(2, 4)}),
+    )
+}
+"""Scores of a method: the verdict better is right."""
+
+
 @dataclass(frozen=True)
 class Check:
     """Another statement of a result, and how often it is wrong."""
@@ -116,5 +129,9 @@ CHECKS = {
         ),
         ahead,
     ),
+    "doubted-copies": Check(NOT_EXCHANGEABLE["copies"], doubted),
+    "doubted-pairs": Check(NOT_EXCHANGEABLE["pairs"], doubted),
+    "doubted-fitted": Check(NOISE["fitted"], doubted),
+    **{f"doubted-{name}": Check(regime, doubted) for name, regime in TRUE.items()},
 }
-"""Statements beside the verdict, on noise."""
+"""Statements beside the verdict, on noise and on true scores."""

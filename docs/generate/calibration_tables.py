@@ -19,7 +19,7 @@ RATES = {
     "power": "Scores that are partly true",
 }
 """Groups of regimes with verdicts → the titles of their tables."""
-SHARES = {"checks": "Other statements, on noise", "coverage": "Coverage of intervals and limits at 95 %"}
+SHARES = {"checks": "Other statements", "coverage": "Coverage of intervals and limits at 95 %"}
 """Groups of other regimes → the titles of their tables."""
 COLUMNS = {
     "better": "better overall",

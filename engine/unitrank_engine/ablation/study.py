@@ -14,6 +14,7 @@ from unitrank_engine.ablation.masks.mask_runner import STAGE
 from unitrank_engine.ablation.masks.tested import Curves, TestedCluster
 from unitrank_engine.ablation.statistics.comparisons import comparisons
 from unitrank_engine.ablation.statistics.judgement import Judge, Judgement, Outcome, Tested, pooled_area
+from unitrank_engine.ablation.statistics.other_examples import p_other_examples
 from unitrank_engine.ablation.statistics.per_example import cluster_crosses, ranking_drops
 from unitrank_engine.ablation.statistics.removable import removable_at
 from unitrank_engine.ablation.statistics.specificity import specificity
@@ -50,6 +51,8 @@ class RankingStudy:
     """
     reversed_order: Outcome | None = None
     """The overall outcome of the reversed order; only for a verdict worse than random."""
+    p_other_examples: float | None = None
+    """The p-value of the ranking's lead over random orders, with the examples as a sample."""
     reasons: dict[int | None, str] = field(default_factory=dict)
     """Cluster → why its verdict is undecided; the key None has the overall verdict.
 
@@ -220,6 +223,7 @@ class Study:
             clusters=clusters,
             overall=judgement.overall.model_copy(update={"removable_at": self._removable_at(tested)}),
             arrays=self._arrays(tested),
+            p_other_examples=p_other_examples(tested),
             reasons=self._reasons(tested, judgement),
             specificity=specificity(crosses, self.request.level, self.context.streams.generator("specificity")),
         )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from unitrank_schemas import results as schema
 from unitrank_schemas.jobs.ablation import Ablation
 
-ABOUT_RANKINGS = frozenset({"verdict_depends_on_fill", "not_specific", "weights_hardly_matter"})
+ABOUT_RANKINGS = frozenset({"verdict_depends_on_fill", "varies_between_examples", "not_specific", "weights_hardly_matter"})
 """Codes that speak against one ranking."""
 ABOUT_EXAMPLES = frozenset({"few_tests", "low_accuracy", "in_sample"})
 """Codes that speak against all rankings."""

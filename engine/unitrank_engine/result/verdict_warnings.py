@@ -101,6 +101,7 @@ def of_verdict(context: JobContext, ranking: Ranking, study: RankingStudy) -> It
         )
     yield from _of_reversal(ranking, study)
     yield from _of_fill(context, ranking, study)
+    yield from _of_examples(context, ranking, study)
     yield from _of_specificity(context, ranking)
     yield from _of_weights(context, ranking)
 
@@ -136,6 +137,20 @@ def _of_fill(context: JobContext, ranking: Ranking, study: RankingStudy) -> Iter
             cluster=None if cluster is None else context.clusters[cluster].name,
             ranking=ranking.id,
         )
+
+
+def _of_examples(context: JobContext, ranking: Ranking, study: RankingStudy) -> Iterator[Warn]:
+    """The warning that a better verdict may hold only for these test examples."""
+    ablation, p = context.request.ablation, study.p_other_examples
+    if ablation is None or p is None or p <= 1 - ablation.level + EPSILON or study.overall.verdict != "better_than_random":
+        return
+    yield Warn(
+        code="varies_between_examples",
+        detail=f"the ranking's lead over random orders varies much between the test examples (p = {p:.2g}), so on other examples "
+        "of the same kind the ranking may do no better than a random order; test it on more examples, or run the job with "
+        "other seeds",
+        ranking=ranking.id,
+    )
 
 
 def _of_specificity(context: JobContext, ranking: Ranking) -> Iterator[Warn]:

@@ -120,7 +120,7 @@ class CachedFillTest:
         batches, examples = bounds[-1], self._examples
         activity = _shaped(arrays["activity"], len(self._batches), self.test.context.units.count) if plan.activity else None
         sums = _sums(arrays, "", batches, 2 + plan.counts * plan.shared)
-        values = np.split(_shaped(arrays["values"], 2, sum(examples)), self._batch_ends, axis=1)
+        values = np.split(_shaped(arrays["values"], 3, sum(examples)), self._batch_ends, axis=1)
         magnitude = _shaped(arrays["magnitude"], batches)
         sums = [replace(each, magnitude=float(magnitude[n]), values=values[n]) for n, each in enumerate(sums)]
         keep = _sums(arrays, "keep_", batches, 2 + plan.counts * plan.random) if plan.keep else []

@@ -57,7 +57,7 @@ def test_verdict_when_nothing_speaks_against_it_then_is_robust() -> None:
     assert with_doubts(ranking(), None, [], None).overall == ranking().overall
 
 
-@pytest.mark.parametrize("code", ["verdict_depends_on_fill", "not_specific", "weights_hardly_matter"])
+@pytest.mark.parametrize("code", ["verdict_depends_on_fill", "varies_between_examples", "not_specific", "weights_hardly_matter"])
 def test_warning_about_a_ranking_is_a_doubt_of_this_ranking_alone(code: str) -> None:
     assert doubts(ranking(), Warn(code=code, detail="", ranking="g")) == [code]
     assert doubts(ranking(), Warn(code=code, detail="", ranking="other")) == []

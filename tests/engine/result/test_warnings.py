@@ -72,6 +72,27 @@ def test_few_tests_when_every_cluster_has_one_test_example_then_it_is_a_doubt(tm
     assert "few_tests" in summary["rankings"][0]["overall"]["doubts"]
 
 
+def test_better_verdict_when_one_example_decides_it_then_there_is_a_doubt(tmp_path: Path) -> None:
+    x = 0.01 * np.random.default_rng(1).uniform(size=(20, 24))
+    many, one = x.copy(), x.copy()
+    many[:, 0], one[3, 0] = 1.0, 1.0
+    method = {"name": "given", "id": "mine", "importance": list(range(24, 0, -1)), "made_on": "none"}
+
+    summaries = {
+        name: rank(
+            weighted((1.0,) * 24, (0.0,) * 24), tmp_path, {"x": values}, "act", [method], fidelity=None, target={"class": 0}
+        )[0]
+        for name, values in {"many": many, "one": one}.items()
+    }
+
+    overall = {name: summary["rankings"][0]["overall"] for name, summary in summaries.items()}
+    assert [each["verdict"] for each in overall.values()] == ["better_than_random"] * 2
+    assert warned(summaries["many"], "varies_between_examples") == []
+    assert warned(summaries["one"], "varies_between_examples") == [(None, "mine")]
+    assert "varies_between_examples" not in overall["many"]["doubts"]
+    assert "varies_between_examples" in overall["one"]["doubts"]
+
+
 @pytest.mark.parametrize(
     ("layer", "score", "expected"),
     [

@@ -83,7 +83,8 @@ class MaskSums:
     values: np.ndarray | None = None
     """F, or correctness, of each example under each of the first masks, `[masks, rows]`.
 
-    The request's `measure` decides which one.
+    The request's `measure` decides which one. The last row of the controls' values is the mean over
+    the random orders and counts.
     """
 
     def of_first(self, masks: int) -> "MaskSums":
@@ -125,7 +126,14 @@ class MaskRunner:
         return max(1, (self.nested.rows if self.nested else self._batch) >> self.halvings)
 
     def run(
-        self, tests: ClusterTest, positions: np.ndarray, masks: list[tuple[int, int]], *, bounds: list[int], single: int = 0
+        self,
+        tests: ClusterTest,
+        positions: np.ndarray,
+        masks: list[tuple[int, int]],
+        *,
+        bounds: list[int],
+        single: int = 0,
+        weights: Float[np.ndarray, " masks"] | None = None,
     ) -> list[MaskSums]:
         """Return the sums of these masks for each target of the tests.
 
@@ -133,11 +141,12 @@ class MaskRunner:
         `masks`: pairs of an order's number and a count.
         `bounds`: indices of `masks`; no pass contains masks from both sides of a bound.
         `single`: the number of masks, from the first one, whose values of single examples are kept.
+        `weights`: weights of the masks in a weighted sum of these values, which is their last row.
 
         Raises EngineError `non_finite`.
         """
         on_device = torch.from_numpy(positions).to(self.context.device)
-        targets = [_TargetSums(len(masks), single, len(tests.h)) for _ in tests.targets]
+        targets = [_TargetSums(len(masks), single, len(tests.h), weights) for _ in tests.targets]
         right, wrong, labelled = *np.zeros((2, len(masks))), True
         for first, stop, scores, correct in self._passes(tests, on_device, masks, bounds):
             if correct is None or tests.right is None:
@@ -201,10 +210,12 @@ class MaskRunner:
 class _TargetSums:
     """Adds up F of one target over the test examples, for each mask."""
 
-    def __init__(self, masks: int, single: int, examples: int) -> None:
+    def __init__(self, masks: int, single: int, examples: int, weights: Float[np.ndarray, " masks"] | None) -> None:
         self.score = np.zeros(masks)
         self.magnitude = 0.0
-        self.values = np.zeros((single, examples))
+        self._single = single
+        self._weights = weights
+        self.values = np.zeros((single if weights is None else single + 1, examples))
 
     def add(self, first: int, f: Tensor, measured: Tensor) -> None:
         """Add a pass, `[masks, examples]`.
@@ -215,9 +226,12 @@ class _TargetSums:
         self.score[first : first + len(f)] = f.double().sum(1).cpu().numpy()
         if first == 0:
             self.magnitude = float(f[0].double().abs().sum())
-        if first < len(self.values):
-            single = measured[: len(self.values) - first]
+        if first < self._single:
+            single = measured[: self._single - first]
             self.values[first : first + len(single)] = single.double().cpu().numpy()
+        if self._weights is not None:
+            weights = torch.from_numpy(self._weights[first : first + len(f)]).to(f.device)
+            self.values[-1] += (weights @ measured.double()).cpu().numpy()
 
 
 def _contains(mask: tuple[int, int], before: tuple[int, int]) -> bool:

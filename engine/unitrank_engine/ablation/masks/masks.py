@@ -47,7 +47,9 @@ class Masks:
         ends = max(run_of_mask[:2]) + 1
         # Any order gives the masks of no unit and of all units, also where there are no controls.
         positions = self._controls if len(self._controls) else np.zeros((1, len(self._changeable)), dtype=np.int32)
-        runs = self.runner.run(self.tests, positions, chosen, bounds=[random_runs], single=ends)
+        random_masks = run_of_mask[2 : 2 + self._random * len(self._counts)]
+        weights = np.bincount(random_masks, minlength=len(chosen)) / max(1, len(random_masks))
+        runs = self.runner.run(self.tests, positions, chosen, bounds=[random_runs], single=ends, weights=weights)
         self._skip(len(masks) - len(run_masks))
         return [_of_masks(sums, run_of_mask) for sums in runs]
 
@@ -98,10 +100,12 @@ class Masks:
 
 
 def _of_masks(sums: MaskSums, run_of_mask: list[int]) -> MaskSums:
-    """Return the controls' sums from those of the runs, with the values of the first two masks.
+    """Return the controls' sums from those of the runs.
+
+    Their values are those of the first two masks, and the mean over the random orders.
 
     `run_of_mask`: for each mask the number of its run.
     """
     assert sums.values is not None
     right = None if sums.right is None else sums.right[run_of_mask]
-    return MaskSums(sums.score[run_of_mask], right, magnitude=sums.magnitude, values=sums.values[run_of_mask[:2]])
+    return MaskSums(sums.score[run_of_mask], right, magnitude=sums.magnitude, values=sums.values[[*run_of_mask[:2], -1]])

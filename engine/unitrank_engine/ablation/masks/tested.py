@@ -81,6 +81,8 @@ class TestedCluster:
     """The drop of each test example with all units replaced, `[examples]`."""
     random: Curves
     """The random orders, which clusters and rankings share."""
+    random_drops: np.ndarray
+    """The mean drop of each test example over the random orders, `[examples]`."""
     random_keep: Curves | None
     """The random orders where their first units are kept."""
     activity: Curves | None
@@ -140,7 +142,7 @@ def tested_cluster(
     `ordered`: ranking's id → whether some of its scores differ in this cluster.
     """
     counts, divide = plan.counts, _Means(plan.counts, examples)
-    sums = summed(runs.controls.batches, 2 + plan.shared * counts, 2)
+    sums = summed(runs.controls.batches, 2 + plan.shared * counts, 3)
     ends = divide.of(sums, 0, 1, counts=2)
     values = sums.values
     assert values is not None
@@ -152,6 +154,7 @@ def tested_cluster(
         magnitude=sums.magnitude / divide.divisor if measure == "score" else float(ends.measured(measure)[0, 0]),
         changes=values[0] - values[1],
         random=divide.of(sums, 2, plan.random),
+        random_drops=values[0] - values[2],
         random_keep=divide.of(kept, 2, plan.random) if plan.keep else None,
         activity=divide.of(sums, 2 + plan.random * counts, 1) if plan.activity and counts else None,
         rankings={name: _ranking(plan, divide, each, values[0], ordered[name]) for name, each in runs.rankings.items()},

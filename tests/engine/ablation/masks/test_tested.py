@@ -19,6 +19,7 @@ def cluster(right: list[list[int]], examples: int) -> tuple[tested.TestedCluster
         magnitude=1.0,
         changes=np.ones(examples),
         random=curves,
+        random_drops=np.zeros(examples),
         random_keep=None,
         activity=None,
         rankings={},

@@ -163,6 +163,20 @@ def lead(clusters: Sequence[PlainCluster], differences: Sequence[list[float]], l
     return Lead(mean(means), mean(means) - half_width, mean(means) + half_width)
 
 
+def plain_p_other_examples(leads: Sequence[list[float]], controls: Sequence[list[float]]) -> float | None:
+    """The p-value of a lead over random orders, with the examples as a sample.
+
+    `leads`: for each cluster and example, the drop minus its mean over the random orders.
+    `controls`: for each cluster the drops of the relabelled controls.
+    """
+    pairs = [(each, float(np.std(drops))) for each, drops in zip(leads, controls, strict=True) if len(each) > 1 and np.ptp(drops)]
+    if not pairs:
+        return None
+    total = sum(mean(each) / deviation for each, deviation in pairs)
+    error = sum(variance(each) / deviation**2 / len(each) for each, deviation in pairs) ** 0.5
+    return float(stats.t.sf(total / error, sum(len(each) - 1 for each, _ in pairs)))
+
+
 def removable_at(counts: list[int], wrong: list[int], examples: int, level: float, tolerance: float) -> int | None:
     """The largest count up to which a share above `tolerance` would be too unlikely.
 

@@ -19,6 +19,7 @@ from tests.engine.ablation.plain_study.definitions import (
     holm,
     lead,
     order_of,
+    plain_p_other_examples,
     relabelled,
     removable_at,
     share_above,
@@ -28,6 +29,8 @@ from tests.engine.ablation.plain_study.definitions import (
 )
 from tests.engine.in_process import program_of, rank
 from unitrank_engine.ablation.masks.nested import Nested
+from unitrank_engine.ablation.statistics.judgement import Tested
+from unitrank_engine.ablation.statistics.other_examples import p_other_examples
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.program import Program
 
@@ -71,6 +74,7 @@ class Case:
     measure: str
     summary: dict[str, Any]
     arrays: dict[str, np.ndarray]
+    p_values_of_examples: list[float | None]
 
     @property
     def units(self) -> int:
@@ -166,11 +170,18 @@ def test_study_when_a_plain_study_runs_every_pass_then_all_numbers_agree(
     context = prepared(program, tmp_path, fields, **request)
     assert (Nested.of(context, COUNTS) is not None) == nested
     layer = request.pop("layer")
+    p_values: list[float | None] = []
+
+    def recorded(tested: Tested) -> float | None:
+        p_values.append(p_other_examples(tested))
+        return p_values[-1]
+
+    monkeypatch.setattr("unitrank_engine.ablation.study.p_other_examples", recorded)
     summary, arrays = rank(program, tmp_path, fields, layer, METHODS, **request)
     plain = Plain(net, x, 1, units == "channel")
     job_rows = np.unique(np.concatenate(list(MEMBERS.values())))
     partners = {row: _partner(context, row) for row in job_rows.tolist()}
-    case = Case(plain, context, fill_of(fill, plain, job_rows, partners), labels, measure, summary, arrays)
+    case = Case(plain, context, fill_of(fill, plain, job_rows, partners), labels, measure, summary, arrays, p_values)
 
     clusters = [case.cluster(number) for number in range(len(MEMBERS))]
     assert {name: len(cluster.rows) for name, cluster in zip(MEMBERS, clusters, strict=True)} == TESTED
@@ -186,6 +197,7 @@ def test_study_when_a_plain_study_runs_every_pass_then_all_numbers_agree(
     _assert_families(case, clusters)
     _assert_differences(case, clusters)
     for method in METHODS:
+        _assert_other_examples(case, clusters, method)
         _assert_specificity(case, clusters, method)
         _assert_removable(case, clusters, method)
 
@@ -316,6 +328,17 @@ def _assert_differences(case: Case, clusters: list[PlainCluster]) -> None:
         assert comparison["ahead"] == "a"
     else:
         assert comparison["ahead"] == ("b" if better[1] and -ahead.high > noise[FAMILY[1]] else None)
+
+
+def _assert_other_examples(case: Case, clusters: list[PlainCluster], method: str) -> None:
+    """The p-value of the lead over random orders, with the examples as a sample."""
+    leads, controls = [], []
+    for number, cluster in enumerate(clusters[:3]):
+        most = np.argsort(-case.importance(method, number)).tolist()
+        falls = [np.mean(cluster.drops(order_of(sigma)), axis=1) for sigma in case.sigmas()]
+        leads.append((np.mean(cluster.drops(most), axis=1) - np.mean(falls, axis=0)).tolist())
+        controls.append([cluster.drop(relabelled(most, sigma)) for sigma in case.sigmas()])
+    _same(case.p_values_of_examples[METHODS.index(method)], plain_p_other_examples(leads, controls))
 
 
 def _assert_specificity(case: Case, clusters: list[PlainCluster], method: str) -> None:
