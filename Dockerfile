@@ -3,6 +3,7 @@
 #   docker build --target service -t unitrank-service .
 #   docker build --target worker -t unitrank-worker .
 #   docker build --target worker --build-arg TORCH_INDEX=<index of CPU builds> -t unitrank-worker-cpu .
+#   docker build --target worker --build-arg EXTRAS=ray -t unitrank-worker .
 #
 # Without TORCH_INDEX, pip takes torch from its default index: on Linux the build with CUDA.
 ARG PYTHON_IMAGE=python:3.12-slim
@@ -31,6 +32,8 @@ RUN mkdir -p -m 0770 /opt/state
 
 FROM base AS worker-build
 ARG TORCH_INDEX=
+# Further extras of the worker, such as `ray`.
+ARG EXTRAS=
 # A layer of its own, before the sources: torch is large and seldom changes.
 RUN /opt/unitrank/bin/pip install --constraint constraints.txt --constraint requirements.lock ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch
 COPY pyproject.toml README.md LICENSE ./
@@ -42,7 +45,7 @@ COPY service ./service
 COPY worker ./worker
 COPY plots ./plots
 COPY client ./client
-RUN /opt/unitrank/bin/pip install --constraint constraints.txt --constraint requirements.lock --no-build-isolation '.[worker,s3]'
+RUN /opt/unitrank/bin/pip install --constraint constraints.txt --constraint requirements.lock --no-build-isolation ".[worker,s3${EXTRAS:+,$EXTRAS}]"
 RUN mkdir -p -m 0770 /opt/state
 
 FROM ${PYTHON_IMAGE} AS service

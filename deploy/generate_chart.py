@@ -8,6 +8,7 @@ of the chart. A rule whose line is missing is an error, so that a change of a ma
 
 import json
 import shutil
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,6 +41,8 @@ SOURCES = [
     Source("components/autoscale-gpu/scaling.yaml", "autoscale-gpu.yaml", f"and {GPU} {AUTOSCALE}"),
     Source("components/autoscale-cpu/scaling.yaml", "autoscale-cpu.yaml", f"and {CPU} {AUTOSCALE}"),
     Source("components/shared-volume/claim.yaml", "claim.yaml", ".Values.blobs.volume"),
+    Source("components/ray/cluster.yaml", "ray-cluster.yaml", ".Values.ray.enabled"),
+    Source("components/ray/network.yaml", "ray-network.yaml", ".Values.ray.enabled"),
     Source("components/ingress/ingress.yaml", "ingress.yaml", ".Values.ingress.host"),
 ]
 
@@ -71,11 +74,25 @@ EVERYWHERE = {
 """Text of the manifests → text of the templates, in every file. VERSION is that of the project."""
 
 
+def _with_ray(part: Any, spaces: int) -> str:
+    """A part of the patch of the component `ray`, which the chart adds if Ray is enabled."""
+    text = textwrap.indent(yaml.safe_dump(part, sort_keys=False, width=200), " " * spaces)
+    return f"{' ' * spaces}{{{{- if .Values.ray.enabled }}}}\n{text}{' ' * spaces}{{{{- end }}}}\n"
+
+
 def _workers(kind: str) -> dict[str, str]:
     """The rules for the Deployment of one kind of workers, `gpu` or `cpu`."""
+    patch = yaml.safe_load((DEPLOY / "kustomize" / "components" / "ray" / "driver.yaml").read_text())["spec"]["template"]["spec"]
+    (worker,) = patch["containers"]
     selector = "  selector:\n    matchLabels: *labels\n  strategy:"
     number = f"  {{{{- if not {AUTOSCALE} }}}}\n  replicas: {{{{ .Values.workers.{kind}.max }}}}\n  {{{{- end }}}}\n"
-    return {selector: number + selector}
+    return {
+        selector: number + selector,
+        "      containers:\n": _with_ray({"initContainers": patch["initContainers"]}, 6) + "      containers:\n",
+        "          env:\n": "          env:\n" + _with_ray(worker["env"], 12),
+        "          volumeMounts:\n": "          volumeMounts:\n" + _with_ray(worker["volumeMounts"], 12),
+        "      volumes:\n": "      volumes:\n" + _with_ray(patch["volumes"], 8),
+    }
 
 
 def _scaling(kind: str) -> dict[str, str]:
@@ -108,6 +125,11 @@ RULES: dict[str, dict[str, str]] = {
     "components/cpu-workers/workers.yaml": _workers("cpu"),
     "components/autoscale-gpu/scaling.yaml": _scaling("gpu"),
     "components/autoscale-cpu/scaling.yaml": _scaling("cpu"),
+    "components/ray/cluster.yaml": {
+        "replicas: 2": "replicas: {{ .Values.ray.nodes }}",
+        "minReplicas: 2": "minReplicas: {{ .Values.ray.nodes }}",
+        "maxReplicas: 2": "maxReplicas: {{ .Values.ray.nodes }}",
+    },
     "components/shared-volume/claim.yaml": {
         "  accessModes: [ReadWriteMany]\n": "  accessModes: [ReadWriteMany]\n  " + CLASS.replace("INDENT", "  "),
         "storage: 100Gi": "storage: {{ .Values.blobs.storage }}",
@@ -161,12 +183,12 @@ def _template(source: Source, version: str) -> str:
     text = (DEPLOY / "kustomize" / source.file).read_text()
     if source.file == "base/settings.yaml":
         text = text.partition("\ndata:\n")[0] + "\ndata:\n" + SETTINGS
-    for old, new in EVERYWHERE.items():
-        text = text.replace(old.replace("VERSION", version), new)
     for old, new in RULES.get(source.file, {}).items():
         if old not in text:
             raise ValueError(f"deploy/kustomize/{source.file} lacks a text that a rule replaces: {old!r}; change the rule")
         text = text.replace(old, new)
+    for old, new in EVERYWHERE.items():
+        text = text.replace(old.replace("VERSION", version), new)
     body = f"# {GENERATED}\n{text}"
     return f"{{{{- if {source.condition} }}}}\n{body}{{{{- end }}}}\n" if source.condition else body
 

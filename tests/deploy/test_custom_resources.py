@@ -40,6 +40,20 @@ METADATA = {
     "method",
     "keyParamName",
 }
+# https://ray-project.github.io/kuberay/reference/api/
+RAY_CLUSTER = {
+    "headGroupSpec",
+    "workerGroupSpecs",
+    "rayVersion",
+    "authOptions",
+    "enableInTreeAutoscaling",
+    "autoscalerOptions",
+    "suspend",
+}
+HEAD_GROUP = {"template", "headService", "enableIngress", "rayStartParams", "serviceType"}
+WORKER_GROUP = {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template", "scaleStrategy", "numOfHosts"}
+# `ray start --help`, without the leading hyphens.
+RAY_START = {"num-cpus", "num-gpus", "object-store-memory", "include-dashboard", "node-manager-port"}
 
 
 @pytest.mark.parametrize("scaled", SCALED, ids=title)
@@ -86,6 +100,21 @@ def test_scaled_object_when_it_asks_the_service_then_names_its_address_and_sends
     assert trigger["metadata"]["url"] == f"http://{address}/metrics"
     assert trigger["metadata"]["authMode"] == "bearer"
     assert [reference["parameter"] for reference in authentication["spec"]["secretTargetRef"]] == ["token"]
+
+
+def test_ray_cluster_when_compared_with_kuberays_reference_then_has_only_its_fields() -> None:
+    (cluster,) = of_kind(manifests.everything(), "RayCluster")
+    head, (workers,) = cluster["spec"]["headGroupSpec"], cluster["spec"]["workerGroupSpecs"]
+    parameters = head["rayStartParams"] | workers["rayStartParams"]
+
+    assert cluster["apiVersion"] == "ray.io/v1"
+    assert cluster["spec"].keys() <= RAY_CLUSTER
+    assert head.keys() <= HEAD_GROUP
+    assert workers.keys() <= WORKER_GROUP
+    assert parameters.keys() <= RAY_START
+    # KubeRay reads the values as texts.
+    assert all(isinstance(value, str) for value in parameters.values())
+    assert workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
 
 
 def _value(page: str, location: str) -> float:

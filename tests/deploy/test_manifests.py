@@ -21,6 +21,7 @@ from tests.support.manifests import (
     labels,
     of_kind,
     pod,
+    ray_groups,
     title,
     workloads,
 )
@@ -28,10 +29,18 @@ from tests.support.manifests import (
 FOLDERS = sorted(file.parent for file in KUSTOMIZE.rglob("kustomization.yaml"))
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [pytest.param(VERSIONS[0], marks=pytest.mark.check), VERSIONS[1]])
 @pytest.mark.parametrize("manifest", [each for each in manifests.everything() if each["kind"] not in CUSTOM], ids=title)
 def test_manifest_when_compared_with_the_schema_of_its_kind_then_is_valid(manifest: Manifest, version: str) -> None:
     manifests.check_schema(manifest, version)
+
+
+@pytest.mark.parametrize("version", [pytest.param(VERSIONS[0], marks=pytest.mark.check), VERSIONS[1]])
+@pytest.mark.parametrize("group", ray_groups(manifests.everything()), ids=title)
+def test_pods_of_ray_when_compared_with_the_schema_of_pods_then_are_valid(group: Manifest, version: str) -> None:
+    template = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "ray"}, "template": group["spec"]["template"]}
+
+    manifests.check_schema(template, version)
 
 
 def test_manifest_when_a_field_is_misspelt_then_the_schema_rejects_it() -> None:
@@ -45,7 +54,8 @@ def test_manifest_when_a_field_is_misspelt_then_the_schema_rejects_it() -> None:
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(KUSTOMIZE)))
 def test_kustomization_when_it_names_a_file_then_the_file_exists_and_each_file_is_named(folder: Path) -> None:
     content = manifests.kustomization(folder)
-    names = [*content.get("resources", []), *content.get("components", [])]
+    patches = [patch["path"] for patch in content.get("patches", []) if "path" in patch]
+    names = [*content.get("resources", []), *content.get("components", []), *patches]
 
     assert [name for name in names if not (folder / name).exists()] == []
     assert {file.name for file in folder.glob("*.yaml")} - {"kustomization.yaml"} <= set(names)
@@ -107,7 +117,7 @@ def test_overlay_when_objects_name_others_then_these_exist(overlay: str) -> None
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_overlay_when_objects_select_pods_then_there_are_such_pods(overlay: str) -> None:
     objects = manifests.overlay(overlay)
-    pods = [labels(each) for each in workloads(objects)]
+    pods = [labels(each) for each in (*workloads(objects), *ray_groups(objects))]
     budgets = {title(each): each["spec"]["selector"] for each in of_kind(objects, "PodDisruptionBudget")}
     policies = {title(each): each["spec"]["podSelector"] for each in of_kind(objects, "NetworkPolicy")}
     peers = {
@@ -152,7 +162,7 @@ def test_overlay_when_a_service_or_a_policy_names_a_port_then_a_container_has_it
         assert backends == [{"name": "unitrank", "port": {"name": "http"}}]
 
 
-@pytest.mark.parametrize("workload", workloads(manifests.everything()), ids=title)
+@pytest.mark.parametrize("workload", [*workloads(manifests.everything()), *ray_groups(manifests.everything())], ids=title)
 def test_workload_when_it_mounts_a_volume_then_the_volume_exists_and_each_is_used(workload: Manifest) -> None:
     volumes = {volume["name"] for volume in pod(workload).get("volumes", [])}
     claims = {claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])}

@@ -121,6 +121,7 @@ def promtool() -> str:
     return program
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("words", [["check", "rules", str(ALERTS)], ["test", "rules", str(ALERT_TESTS)]])
 def test_alerts_when_promtool_reads_them_then_are_right(words: list[str], promtool: str) -> None:
     done = subprocess.run([promtool, *words], capture_output=True, text=True, check=False)
@@ -128,6 +129,7 @@ def test_alerts_when_promtool_reads_them_then_are_right(words: list[str], promto
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.check
 def test_dashboard_when_promtool_reads_its_expressions_then_each_is_right(promtool: str, tmp_path: Path) -> None:
     filled = [text.replace("$__rate_interval", "5m").replace("$namespace", ".*") for text in expressions()["dashboard.json"]]
     records = [{"record": f"expression:{number}", "expr": text} for number, text in enumerate(filled)]

@@ -5,19 +5,19 @@ from typing import Any
 import pytest
 
 from tests.support import manifests
-from tests.support.manifests import Manifest, containers, of_kind, pod, title, workloads
+from tests.support.manifests import Manifest, containers, of_kind, pod, ray_groups, title, workloads
 from unitrank_schemas.jobs.request import JobRequest
 from unitrank_service.__main__ import GRACE_SECONDS
 from unitrank_store.settings import Settings
 from unitrank_worker.__main__ import _options
 from unitrank_worker.process.watch import START_SECONDS
 
-PODS = workloads(manifests.everything())
+PODS = [*workloads(manifests.everything()), *ray_groups(manifests.everything())]
 CONTAINERS = [(title(workload), container) for workload in PODS for container in containers(workload)]
-WORKERS = [workload for workload in PODS if "unitrank_worker" in containers(workload)[-1]["command"]]
+WORKERS = [workload for workload in PODS if "unitrank_worker" in containers(workload)[-1].get("command", [])]
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 """The kinds of volumes that the level `restricted` allows."""
-OTHER_VARIABLES = {"OMP_NUM_THREADS", "POD_NAME", "REDISCLI_AUTH"}
+OTHER_VARIABLES = {"OMP_NUM_THREADS", "POD_NAME", "REDISCLI_AUTH", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_USAGE_STATS_ENABLED"}
 
 
 @pytest.mark.parametrize("workload", PODS, ids=title)
@@ -115,6 +115,27 @@ def test_autoscaled_deployments_when_applied_again_then_keep_their_number_of_pod
 
     assert scaled == {"unitrank-service", "unitrank-cpu-worker", "unitrank-gpu-worker"}
     assert fixed == {"unitrank-inspector", "unitrank-valkey"}
+
+
+def test_ray_when_its_pods_start_then_have_the_token_and_not_the_store() -> None:
+    driver = manifests.driver_patch()
+    members = [*ray_groups(manifests.everything()), driver]
+    variables = [
+        {variable["name"]: variable for variable in container["env"]} for each in members for container in containers(each)
+    ]
+    (cluster,) = of_kind(manifests.everything(), "RayCluster")
+    start = containers(driver)[0]["command"]
+
+    assert {str(each["RAY_AUTH_MODE"]["value"]) for each in variables} == {"token"}
+    assert {str(each["RAY_AUTH_TOKEN"]["valueFrom"]) for each in variables} == {
+        "{'secretKeyRef': {'name': 'unitrank-ray', 'key': 'token'}}"
+    }
+    assert not any("UNITRANK_REDIS_URL" in each for each in variables)
+    # KubeRay gives this name to the Service of the head.
+    address = f"{cluster['metadata']['name']}-head-svc:6379"
+    assert variables[-1]["UNITRANK_RAY"]["value"] == address
+    assert {f"--address={address}", "--num-cpus=0", "--num-gpus=0"} <= set(start)
+    assert cluster["spec"]["headGroupSpec"]["rayStartParams"]["include-dashboard"] == "false"
 
 
 def test_network_when_a_pod_needs_the_store_then_only_such_pods_reach_it() -> None:

@@ -19,6 +19,9 @@ VERSIONS = ("1.29", kubernetes_validate.latest_version().rpartition(".")[0])
 CUSTOM = {"ScaledObject", "TriggerAuthentication", "RayCluster"}
 """Kinds that operators add to Kubernetes."""
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The loader in C, where PyYAML has it: all files are read by many tests."""
+
 Manifest = dict[str, Any]
 """An object of Kubernetes, as its YAML file has it."""
 
@@ -32,7 +35,7 @@ def kustomization(folder: Path) -> Manifest:
 def resources(folder: Path) -> list[Manifest]:
     """The objects in the files that a folder's kustomization lists; patches are not applied."""
     files = [folder / name for name in kustomization(folder).get("resources", []) if (folder / name).is_file()]
-    return [manifest for file in files for manifest in yaml.safe_load_all(file.read_text())]
+    return [manifest for file in files for manifest in yaml.load_all(file.read_text(), LOADER)]
 
 
 def check_schema(manifest: Manifest, version: str) -> None:
@@ -51,6 +54,12 @@ def component(name: str) -> list[Manifest]:
 def components_of(overlay: str) -> list[str]:
     """The names of an overlay's components, in order."""
     return [Path(path).name for path in kustomization(KUSTOMIZE / "overlays" / overlay)["components"]]
+
+
+def driver_patch() -> Manifest:
+    """The part of a worker's Deployment that the component `ray` adds."""
+    patch: Manifest = yaml.safe_load((KUSTOMIZE / "components" / "ray" / "driver.yaml").read_text())
+    return patch
 
 
 def overlay(name: str) -> list[Manifest]:
@@ -99,6 +108,16 @@ def workloads(manifests: Iterable[Manifest]) -> list[Manifest]:
     return of_kind(manifests, "Deployment", "StatefulSet")
 
 
+def ray_groups(manifests: Iterable[Manifest]) -> list[Manifest]:
+    """The groups of a RayCluster's pods, with the shape of workloads."""
+    groups = []
+    for cluster in of_kind(manifests, "RayCluster"):
+        for group in (cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]):
+            name = group["template"]["spec"]["containers"][0]["name"]
+            groups.append({"kind": "RayCluster", "metadata": {"name": name}, "spec": {"template": group["template"]}})
+    return groups
+
+
 def pod(workload: Manifest) -> Manifest:
     """The specification of a workload's pods."""
     specification: Manifest = workload["spec"]["template"]["spec"]
@@ -131,6 +150,9 @@ def settings_map() -> dict[str, str]:
 
 def secret_keys(manifest: Manifest) -> Iterator[tuple[str, str]]:
     """The name of each Secret that a workload or a TriggerAuthentication reads, and the key."""
+    if manifest["kind"] == "RayCluster" and "template" not in manifest["spec"]:
+        for group in ray_groups([manifest]):
+            yield from secret_keys(group)
     specification = manifest.get("spec", {})
     for reference in specification.get("secretTargetRef", []):
         yield reference["name"], reference["key"]
