@@ -111,8 +111,7 @@ def test_reaper_when_three_services_run_then_one_sweeps_and_another_takes_over(
         return connection.get(keyspace.reaper_lock())
 
     first = lost()
-    tokens = set()
-    wait_until(lambda: tokens.add(holder()) or repaired(first), "a sweep queues the job again")
+    wait_until(lambda: repaired(first), "a sweep queues the job again")
     # Only one of the services is left. If it did not sweep before, it takes the lock now.
     *others, survivor = services.services
     for service in others:
@@ -126,8 +125,8 @@ def test_reaper_when_three_services_run_then_one_sweeps_and_another_takes_over(
     third = lost()
     wait_until(lambda: repaired(third), "the next service sweeps")
 
-    assert len(tokens - {None}) == 1
     assert holder() != token
+    # Each job was given up once, although three services look for lost jobs.
     for id in (first, second, third):
         record = jobs.get(id)
         entries = connection.xrange(keyspace.events("job", id))
