@@ -118,7 +118,7 @@ picture: install
 
 # The paper's table and the comparison with Captum need MNIST; UNITRANK_MNIST is the folder.
 bench: install
-	$(BIN)/python -m benchmarks.latency
+	$(BIN)/python -m benchmarks.service.latency
 	$(BIN)/python -m benchmarks.calibration --jobs 20 --folder build/calibration
 	$(BIN)/python -m benchmarks.loading
 	$(BIN)/python -m benchmarks.reuse
@@ -145,8 +145,8 @@ chaos: install
 	$(BIN)/python -m benchmarks.chaos $(CHAOS_ARGUMENTS)
 
 load: install
-	$(BIN)/python -m benchmarks.load $(LOAD_ARGUMENTS)
-	$(BIN)/python -m benchmarks.flood $(FLOOD_ARGUMENTS)
+	$(BIN)/python -m benchmarks.service.load $(LOAD_ARGUMENTS)
+	$(BIN)/python -m benchmarks.service.flood $(FLOOD_ARGUMENTS)
 
 schemathesis: install
 	SCHEMATHESIS_EXAMPLES=$(SCHEMATHESIS_EXAMPLES) $(BIN)/python -m pytest -m '' tests/service/openapi/test_schemathesis.py

@@ -9,8 +9,8 @@ import pytest
 import redis
 from docs.generate import rooms_picture
 
+from tests.support.documentation.redis_keys import PAGE, KeyRow, key_rows, undocumented
 from tests.support.earlier_store import load
-from tests.support.redis_keys import PAGE, KeyRow, key_rows, undocumented
 from unitrank_store.redis import keyspace
 
 ROOT = Path(__file__).parent.parent

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.additions import ADDITIONS, COUNTS, PROGRAM, Edit
+from tests.support.documentation.additions import ADDITIONS, COUNTS, PROGRAM, Edit
 from unitrank_schemas.jobs.clusters import CLUSTER_KINDS
 from unitrank_schemas.methods import METHODS
 

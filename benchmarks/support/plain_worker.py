@@ -1,6 +1,7 @@
 """RQ's plain worker, which runs Unitrank's engine: `python -m benchmarks.support.plain_worker URL`.
 
-`benchmarks/load.py` compares Unitrank's worker with it. `URL` is the Redis URL of the store.
+`benchmarks/service/load.py` compares Unitrank's worker with it. `URL` is the Redis URL of the
+store.
 """
 
 import sys

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.latency import JOB
+from benchmarks.service.latency import JOB
 from unitrank.exporting import export
 from unitrank_engine.models.inspection import inspect
 from unitrank_schemas.base import Json

@@ -21,7 +21,7 @@ import psutil
 import torch
 from torch import nn
 
-from benchmarks.latency import JOB
+from benchmarks.service.latency import JOB
 from benchmarks.support.running import running
 from benchmarks.support.uploads import put_dataset, put_model
 from unitrank_store.access.api_keys import KeyStore

@@ -23,34 +23,34 @@ SMALLEST: dict[str, list[str]] = {
     "batches": ["--rows", "16", "--repeats", "1"],
     "calibration.__main__": ["--jobs", "1", "--only", "two-classes", "missed-0.5", "--folder", "."],
     "checks": ["--examples", "20", "--pairs", "1", "--nets", "mlp"],
-    "flood": ["--jobs", "10", "--others", "2"],
     "fuzz": ["--count", "10", "--processes", "1", "--limit", "60"],
-    "latency": ["--jobs", "3"],
-    "load": ["--jobs", "20", "--clients", "2"],
     "loading": ["--repeats", "1", "--nets", "mlp", "lenet"],
     "operators": ["--count", "40", "--variants", "1", "--limit", "120"],
     "paper": ["--steps", "10"],
     "paths": ["--repeats", "1", "--steps", "4"],
-    "results": ["--units", "100", "--clusters", "1"],
     "reuse": ["--examples", "30"],
     "scaling": ["--jobs", "2", "--repeats", "1", "--rows", "50", "100", "--idle", "0.1"],
+    "service.flood": ["--jobs", "10", "--others", "2"],
+    "service.latency": ["--jobs", "3"],
+    "service.load": ["--jobs", "20", "--clients", "2"],
+    "service.results": ["--units", "100", "--clusters", "1"],
+    "service.upload": ["--bytes", "1000000"],
     "study": ["--pairs", "1", "--examples", "2", "--random", "40"],
-    "upload": ["--bytes", "1000000"],
     "workers.growth": ["--jobs", "2"],
     "workers.tenants": ["--jobs", "2", "--pause", "0"],
     "workers.warm": ["--jobs", "4"],
 }
 """The arguments with which each benchmark takes the least time."""
-MEASURING = {"flood", "load", "loading", "study"}
+MEASURING = {"loading", "service.flood", "service.load", "study"}
 """These benchmarks exit with 1 if a goal is missed. In a run this small a miss has no meaning."""
 DEAR = {
     "attribution.over_http",
-    "flood",
-    "load",
     "paper",
     "paths",
     "reuse",
     "scaling",
+    "service.flood",
+    "service.load",
     "study",
     "workers.growth",
     "workers.tenants",
@@ -61,7 +61,7 @@ GOAL_MISSED = ("GOAL MISSED: ", "more than 3 times as long as a raw load: ")
 ELSEWHERE = {
     "chaos.__main__": "tests/e2e/faults/test_chaos.py",
     "parity.__main__": "tests/benchmarks/test_parity.py",
-    "support.plain_worker": "benchmarks/load.py",
+    "support.plain_worker": "benchmarks/service/load.py",
 }
 """Commands that this file does not run, and the file that runs them."""
 
@@ -94,7 +94,7 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in DEAR else ()) for name in SMALLEST])
 def test_benchmark_when_run_with_its_smallest_arguments_then_prints_its_numbers(name: str, mnist: Path, tmp_path: Path) -> None:
-    if name in ("results", "upload") and shutil.which("curl") is None:
+    if name in ("service.results", "service.upload") and shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     if name == "operators" and shutil.which("gcc") is None:
         pytest.skip("gcc is not installed")

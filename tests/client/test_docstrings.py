@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import unitrank
-from tests.support.docstrings import examples_of, run
+from tests.support.documentation.docstrings import examples_of, run
 
 NEEDS_SERVICE = {"AsyncClient", "AsyncJobHandle", "Client", "JobHandle"}
 """Their examples run in tests/e2e/documentation/test_docstrings.py."""

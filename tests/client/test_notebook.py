@@ -12,7 +12,7 @@ import pytest
 from torch import nn
 
 import unitrank
-from tests.support.notebook import notebook
+from tests.support.documentation.notebook import notebook
 from unitrank.client import progress
 from unitrank_schemas.jobs import Job
 

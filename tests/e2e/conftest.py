@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support.architecture import install
+from tests.support.environments.architecture import install
 from tests.support.polling import wait_until
 from unitrank.client.sync import Client
 from unitrank.server.local import Local, local

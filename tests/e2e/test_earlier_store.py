@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import redis
 
+from tests.support.documentation.redis_keys import undocumented
 from tests.support.earlier_store import load
 from tests.support.polling import wait_until
-from tests.support.redis_keys import undocumented
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.models import ModelStore
 from unitrank_store.jobs.job_store import JobStore

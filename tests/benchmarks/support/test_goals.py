@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from benchmarks import flood, load
+from benchmarks.service import flood, load
 from benchmarks.support.goals import ends, report_missed
 
 FAST = {"during the flood": [0.01] * 200, "after the flood": [0.01] * 200}

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import unitrank
-from tests.support.docstrings import examples_of, run
+from tests.support.documentation.docstrings import examples_of, run
 
 pytestmark = pytest.mark.check
 

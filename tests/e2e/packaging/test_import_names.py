@@ -11,7 +11,7 @@ from zipfile import ZipFile
 import httpx
 import pytest
 
-from tests.support.installations import clone, environment, installed, wheel
+from tests.support.environments.installations import clone, environment, installed, wheel
 from tests.support.polling import wait_until
 from tests.support.processes import line_with, short_folder, wait_until_gone
 from unitrank.addresses import claim_port

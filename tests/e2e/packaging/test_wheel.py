@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import unitrank
-from tests.support.installations import environment, installed, wheel
+from tests.support.environments.installations import environment, installed, wheel
 
 pytestmark = pytest.mark.check
 

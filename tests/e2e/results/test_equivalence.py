@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 import unitrank
-from tests.support.notebook import notebook
+from tests.support.documentation.notebook import notebook
 from unitrank.cli.main import main
 from unitrank.client.sync import Client
 

@@ -24,7 +24,7 @@ from torch import nn
 
 from tests.e2e.conftest import ended, save
 from tests.e2e.replicas.installation import Installation, Process
-from tests.support.installations import NEEDED, PIP, QUICK, wheel
+from tests.support.environments.installations import NEEDED, PIP, QUICK, wheel
 from tests.support.processes import short_folder
 from unitrank_schemas.base import Json
 from unitrank_store.redis.embedded import EmbeddedServer

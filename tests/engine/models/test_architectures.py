@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file, save_model
 from torch import nn
 
-from tests.support.architecture import install
+from tests.support.environments.architecture import install
 from unitrank_engine.archive import load
 from unitrank_engine.errors import EngineError
 from unitrank_engine.models.architectures import build, inspect

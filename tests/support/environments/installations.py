@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.support.dockerfile import link
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NEEDED = (
     "api_schemas",
     "client",

@@ -4,7 +4,7 @@ import shutil
 import tomllib
 from pathlib import Path
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "architecture"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "architecture"
 
 
 def install(folder: Path) -> Path:

@@ -1,9 +1,9 @@
 """Measure the service while clients read a large result: memory, and response time of /healthz.
 
-`python -m benchmarks.results [--units 1000000] [--clusters 4] [--at-once 1]`: the benchmark writes
-a result as a worker does, and curl fetches the result in each form, its plots, its report and the
-job's page. Goals: /healthz answers within 100 ms, and the service takes at most 64 MiB more than
-before. `top=1000000` is rejected.
+`python -m benchmarks.service.results [--units 1000000] [--clusters 4] [--at-once 1]`: the benchmark
+writes a result as a worker does, and curl fetches the result in each form, its plots, its report
+and the job's page. Goals: /healthz answers within 100 ms, and the service takes at most 64 MiB more
+than before. `top=1000000` is rejected.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Measure the upload of a large dataset over loopback, and the service's memory during the upload.
 
-`python -m benchmarks.upload [--bytes 1073741824]`: curl sends the file. Goals: 200 MB/s, and the
-service's memory does not grow.
+`python -m benchmarks.service.upload [--bytes 1073741824]`: curl sends the file. Goals: 200 MB/s,
+and the service's memory does not grow.
 """
 
 import argparse

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import redis
 
-PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
+PAGE = Path(__file__).parents[3] / "docs" / "architecture.md"
 ROW = re.compile(
     r"^\| `(?P<pattern>(?:unitrank|rq):[^`]+)` \| (?P<type>\w+) \| .* \| `(?P<writer>[^`]+)` \| [^|]+ \|$", re.MULTILINE
 )

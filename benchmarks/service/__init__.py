@@ -1,0 +1,1 @@
+"""The speed of the service: jobs, uploads and results over HTTP."""

@@ -1,0 +1,1 @@
+"""Support for tests of the documentation: its examples, notebooks, edits and tables."""

@@ -1,0 +1,1 @@
+"""Environments with this project, or with an installed package of an operator."""
