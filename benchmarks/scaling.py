@@ -14,19 +14,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import psutil
-import redis
 import torch
 from docs.generate import scaling_tables
 from torch import nn
 
 from benchmarks.support.uploads import await_ready, put_dataset, put_model
+from benchmarks.support.use import Meter, Use
 from unitrank.client.sync import Client
 from unitrank.server import demo
 from unitrank.server.local import local
@@ -43,63 +42,6 @@ TINY: Json = {"model": "tiny", "layer": "1", "dataset": "tiny", "methods": ["act
 SIZED: Json = {"model": "dense", "layer": "1", "methods": ["gradient"], "clusters": {"by": "label"}, **SCORES_ONLY}
 HEAVY_WIDTH, HEAVY_DEPTH = 2048, 8
 INLINE_ROWS = 1000
-
-
-@dataclass(frozen=True)
-class Use:
-    """The use of the processes so far. `*_cpu`: seconds of CPU time.
-
-    `commands`: of the store, with those of scripts. `traffic`: bytes that the store received and
-    sent. `memory`, `log`: bytes of the store's data and of its log on disk. `parents`: the worker's
-    parents. `children`: the processes that compute.
-    """
-
-    commands: float
-    traffic: float
-    memory: float
-    log: float
-    store_cpu: float
-    service_cpu: float
-    parents_cpu: float
-    children_cpu: float
-
-    def since(self, earlier: "Use", share: float = 1.0) -> "Use":
-        """The difference to an earlier reading, times `share`."""
-        return Use(*((now - before) * share for now, before in zip(astuple(self), astuple(earlier), strict=True)))
-
-
-class Meter:
-    """Reads what the processes of one `unitrank up` have used."""
-
-    def __init__(self, connection: redis.Redis, up: psutil.Process) -> None:
-        self._redis = connection
-        self._processes: dict[str, list[psutil.Process]] = {"store": [], "service": [], "parents": [], "children": []}
-        for process in up.children(recursive=True):
-            words = " ".join(process.cmdline())
-            kinds = {
-                "unitrank_service": "service",
-                "process.child": "children",
-                "unitrank_worker ": "parents",
-                "appendonly": "store",
-            }
-            kind = next((kind for word, kind in kinds.items() if word in words), None)
-            if kind is not None:
-                self._processes[kind].append(process)
-
-    def read(self) -> Use:
-        """The use of all processes since their start."""
-        info: Json = self._redis.info()
-        cpu = {kind: sum(sum(each.cpu_times()[:2]) for each in processes) for kind, processes in self._processes.items()}
-        return Use(
-            commands=info["total_commands_processed"],
-            traffic=info["total_net_input_bytes"] + info["total_net_output_bytes"],
-            memory=info["used_memory_dataset"],
-            log=info["aof_current_size"],
-            store_cpu=info["used_cpu_user"] + info["used_cpu_sys"],
-            service_cpu=cpu["service"],
-            parents_cpu=cpu["parents"],
-            children_cpu=cpu["children"],
-        )
 
 
 class Bench:

@@ -13,7 +13,7 @@ import redis
 
 from unitrank_store.queue.rq_queue import record_id
 from unitrank_store.redis import keyspace
-from unitrank_store.redis.decoding import texts
+from unitrank_store.redis.decoding import text, texts
 from unitrank_store.redis.scripts import LuaScript
 
 LOOKED_AT = 16
@@ -45,7 +45,7 @@ def turn_of(connection: redis.Redis, queue: str, id: str) -> Turn:
         pipeline.hmget(keyspace.last_turn(queue), "id", "line")
         _read_model(pipeline, id)
         last, stored = pipeline.execute()
-    last_id, line = (value.decode() if value is not None else None for value in last)
+    last_id, line = (text(value) if value is not None else None for value in last)
     return Turn(_model(stored), line if last_id == id else None)
 
 
@@ -88,6 +88,6 @@ def _model(stored: Sequence[bytes | None]) -> JobModel | None:
     """Return the model of stored fields; None if they are missing or malformed."""
     tenant, resolved = stored
     try:
-        return JobModel((tenant or b"").decode(), str(json.loads(resolved or b"null")["model"]["digest"]))
-    except (ValueError, LookupError, TypeError):
+        return JobModel(text(tenant or b""), str(json.loads(resolved or b"null")["model"]["digest"]))
+    except (ValueError, LookupError, TypeError, RecursionError):
         return None

@@ -3,7 +3,7 @@
 import redis
 
 from unitrank_store.queue.exchange import JobModel, models_of
-from unitrank_store.queue.rq_queue import FairQueue
+from unitrank_store.queue.fair_queue import FairQueue
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import texts
 

@@ -5,29 +5,20 @@ runs. A *transport id* names one entry: the record's id and the number of earlie
 """
 
 import re
-import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from typing import Any, Protocol
 
 import redis
-import structlog
-from redis.client import Pipeline
-from rq import Queue
-from rq.exceptions import DequeueTimeout, NoSuchJobError
-from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from unitrank_store.contents.models import ModelRecord
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
-from unitrank_store.queue.fair_order import Waiting, before, feed, in_line, leave, line_up
+from unitrank_store.queue.fair_order import Waiting, before, feed, in_line, leave
+from unitrank_store.queue.fair_queue import FairQueue
 from unitrank_store.queue.safe_job import FUNCTIONS, SafeJob
 from unitrank_store.redis import keyspace
-from unitrank_store.redis.decoding import text, texts
+from unitrank_store.redis.decoding import texts
 from unitrank_store.settings import Settings
-
-log = structlog.get_logger()
 
 JOBS = "unitrank-jobs"
 INSPECTIONS = "unitrank-inspections"
@@ -35,103 +26,6 @@ QUEUES = {"job": JOBS, "inspection": INSPECTIONS}
 """The name of the queue for each kind of record."""
 TRANSPORT_TTL = 3600
 """Seconds that RQ keeps an entry whose run failed."""
-CLAIM_SECONDS = 1
-"""Seconds between two looks of an idle worker at the jobs that other workers left."""
-ERROR_SECONDS = 1.0
-"""Seconds between two reads of a queue that could not be read."""
-
-
-class Chooser(Protocol):
-    """Decides for one worker which ids it takes."""
-
-    def claim(self) -> str | None:
-        """Take an id that other workers left for this one; None without one."""
-        ...
-
-    def choose(self, id: str) -> str | None:
-        """Return the id to run in place of a taken id; None if the id was left for others."""
-        ...
-
-
-class FairQueue(Queue):
-    """RQ's queue, but its jobs first wait in the lines of `fair_order`.
-
-    `waiting`: the line of the job that is pushed next.
-    `chooser`: the choice of the worker that takes ids; None takes each id in its turn.
-    """
-
-    waiting: Waiting
-    chooser: Chooser | None = None
-
-    @classmethod
-    def dequeue_any(
-        cls,
-        queues: Iterable[Queue],
-        timeout: int | None,
-        connection: redis.Redis,
-        *others: Any,
-        **options: Any,
-    ) -> tuple[Job, Queue] | None:
-        """Take the next job from the only queue; None without a job.
-
-        RQ calls this in place of its own method, which asks the server for its version: an ACL may
-        forbid `INFO`. Any: as in RQ.
-        """
-        (queue,) = queues
-        assert isinstance(queue, FairQueue)
-        while (id := queue.take(timeout)) is not None:
-            # The job's entry has expired, or is malformed.
-            with suppress(NoSuchJobError):
-                return SafeJob.fetch(id, connection=connection, serializer=queue.serializer), queue
-        return None
-
-    def take(self, timeout: int | None) -> str | None:
-        """Take the next id from the queue, and let the following id have its turn.
-
-        `timeout`: seconds to wait for an id, after which it raises DequeueTimeout; None returns
-        None at once.
-        """
-        until = time.monotonic() + (timeout or 0)
-        while True:
-            if (claimed := self._claim()) is not None:
-                return claimed
-            try:
-                moved = self.lmove(self.connection, self.key, timeout and CLAIM_SECONDS)
-            except DequeueTimeout:
-                if time.monotonic() >= until:
-                    raise
-                continue
-            except redis.exceptions.ResponseError as error:
-                # The key has a wrong type, until the reaper deletes it, or the store's memory is
-                # full. Neither is a reason for a worker to end.
-                log.warning("nothing taken from the queue", queue=self.key, error=str(error))
-                time.sleep(ERROR_SECONDS)
-                raise DequeueTimeout(timeout, self.key) from error
-            if moved is None:
-                return None
-            if (chosen := self._choose(text(moved[1]))) is not None:
-                return chosen
-
-    def _claim(self) -> str | None:
-        with suppress(redis.exceptions.ResponseError):
-            return self.chooser.claim() if self.chooser is not None else None
-        return None
-
-    def _choose(self, id: str) -> str | None:
-        # If the choice fails, the id keeps its turn. If `feed` fails, the reaper feeds the queue.
-        chosen: str | None = id
-        with suppress(redis.exceptions.RedisError):
-            chosen = self.chooser.choose(id) if self.chooser is not None else id
-        with suppress(redis.exceptions.RedisError):
-            feed(self.connection, self.name, taken=chosen)
-        return chosen
-
-    def push_job_id(self, job_id: str, pipeline: Pipeline | None = None, at_front: bool = False) -> None:
-        """Add an id to its line; with `at_front`, put it at the head of RQ's queue instead."""
-        if at_front:
-            super().push_job_id(job_id, pipeline, at_front)
-        else:
-            line_up(self.connection if pipeline is None else pipeline, self.name, self.waiting, job_id)
 
 
 def push(connection: redis.Redis, jobs: JobStore, record: JobRecord, *, front: bool = False) -> None:

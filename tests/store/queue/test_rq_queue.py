@@ -6,8 +6,8 @@ from rq.serializers import JSONSerializer
 
 from unitrank_store.contents.models import ModelRecord
 from unitrank_store.jobs.job_store import JobStore
+from unitrank_store.queue.fair_queue import FairQueue
 from unitrank_store.queue.rq_queue import (
-    FairQueue,
     depth,
     enqueue_inspection,
     enqueue_job,

@@ -13,8 +13,8 @@ from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.queue.exchange import LOOKED_AT
 from unitrank_store.queue.fair_order import PRIORITIES
+from unitrank_store.queue.fair_queue import FairQueue
 from unitrank_store.queue.rq_queue import (
-    FairQueue,
     enqueue_job,
     positions,
     push,
@@ -155,6 +155,23 @@ def test_choice_when_the_warm_job_has_another_owner_or_priority_then_the_order_i
     jobs = wait(connection, "A", owner="a") | wait(connection, "B", owner="b") | wait(connection, "B", owner="a", priority="low")
 
     assert models_of([Worker(connection, warm="B").take(jobs)]) == "A"
+
+
+def test_choice_when_the_last_turn_is_not_text_then_the_order_is_unchanged(connection: redis.Redis) -> None:
+    jobs = wait(connection, *"AB")
+    connection.hset(keyspace.last_turn(queue_of(connection, "job").name), mapping={"id": b"\xff", "line": b"\xff"})
+
+    assert models_of([Worker(connection, warm="B").take(jobs)]) == "A"
+
+
+@pytest.mark.parametrize("parameters", ["many", None, [1], 1e400])
+def test_large_model_when_its_manifest_is_malformed_then_the_worker_takes_its_job(
+    connection: redis.Redis, parameters: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = wait(connection, "L")
+    monkeypatch.setattr("tests.worker.process.test_job_choice.LARGE", parameters)
+
+    assert models_of([Worker(connection, memory=1).take(jobs)]) == "L"
 
 
 def test_choice_when_a_job_was_put_at_the_front_then_it_runs(connection: redis.Redis) -> None:

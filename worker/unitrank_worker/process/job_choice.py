@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from unitrank_store.queue.exchange import exchange, most_overtaking, next_in_line, turn_of
+from unitrank_store.queue.fair_queue import FairQueue
 from unitrank_store.queue.for_larger import claim, leave_for_larger, models_for_larger
-from unitrank_store.queue.rq_queue import FairQueue
 from unitrank_store.worker_registry import WorkerRegistry
 from unitrank_worker.attempts.stores import Stores
 
@@ -50,8 +50,14 @@ class JobChoice:
         return other if exchange(connection, name, taken=taken, line=turn.line, id=id, other=other, most=most) else id
 
     def _is_for_larger(self, digest: str) -> bool:
-        """Whether the model does not fit here, and fits at another worker that is alive."""
-        model, memory = self._stores.model(digest), self._stores.memory
-        if model is None or model.manifest is None or memory.fits(model.manifest):
+        """Whether the model does not fit here, and fits at another worker that is alive.
+
+        A malformed model is for this worker, where its job fails.
+        """
+        try:
+            model, memory = self._stores.model(digest), self._stores.memory
+            if model is None or model.manifest is None or memory.fits(model.manifest):
+                return False
+            return memory.fits_in(model.manifest, memory.largest())
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             return False
-        return memory.fits_in(model.manifest, memory.largest())

@@ -27,7 +27,7 @@ from rq.utils import now
 from unitrank_store.errors import Forged
 from unitrank_store.full import wait_reason
 from unitrank_store.observability.counters import Counters
-from unitrank_store.queue.rq_queue import FairQueue
+from unitrank_store.queue.fair_queue import FairQueue
 from unitrank_store.queue.safe_job import SafeJob
 from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.children.pool import ChildPool
