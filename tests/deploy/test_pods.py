@@ -14,6 +14,7 @@ from unitrank_worker.process.watch import START_SECONDS
 
 PODS = [*workloads(manifests.everything()), *ray_groups(manifests.everything())]
 CONTAINERS = [(title(workload), container) for workload in PODS for container in containers(workload)]
+WITH_DRIVER = [*CONTAINERS, ("node of the driver", containers(manifests.driver_patch())[0])]
 WORKERS = [workload for workload in PODS if "unitrank_worker" in containers(workload)[-1].get("command", [])]
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 """The kinds of volumes that the level `restricted` allows."""
@@ -32,7 +33,7 @@ def test_pod_when_compared_with_the_level_restricted_then_is_allowed(workload: M
     assert {"hostNetwork", "hostPID", "hostIPC"} & pod(workload).keys() == set()
 
 
-@pytest.mark.parametrize(("name", "container"), CONTAINERS, ids=[name for name, _ in CONTAINERS])
+@pytest.mark.parametrize(("name", "container"), WITH_DRIVER, ids=[name for name, _ in WITH_DRIVER])
 def test_container_when_compared_with_the_level_restricted_then_is_allowed(name: str, container: Manifest) -> None:
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
@@ -56,7 +57,7 @@ def test_container_when_started_then_has_probes_and_resources(name: str, contain
     assert "memory" in container["resources"]["limits"]
 
 
-@pytest.mark.parametrize(("name", "container"), CONTAINERS, ids=[name for name, _ in CONTAINERS])
+@pytest.mark.parametrize(("name", "container"), [*WITH_DRIVER, ("worker with Ray", containers(manifests.driver_patch())[1])])
 def test_container_when_it_has_variables_then_each_is_a_setting(name: str, container: Manifest) -> None:
     settings = {f"UNITRANK_{field.upper()}" for field in Settings.model_fields}
 
