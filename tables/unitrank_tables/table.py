@@ -174,6 +174,7 @@ def format_of(memory: mmap.mmap) -> Format:
         return "safetensors"
     formats = {
         b"\x93NUMPY": "a single .npy array; save it with numpy.savez",
+        b"PAR1": "a Parquet file; give its URI, such as 's3://bucket/part-*.parquet'",
         b"\x80": "a pickle, which is never read; save arrays with numpy.savez",
     }
     given = next((text for magic, text in formats.items() if start.startswith(magic)), f"a file that starts with {start!r}")

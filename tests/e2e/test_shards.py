@@ -1,6 +1,8 @@
 """A dataset in shards stays where it is: jobs read the rows that they need from its files."""
 
 import itertools
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,3 +139,37 @@ def test_job_when_a_shard_changes_then_fails_with_its_name(
     assert files[1].name in ended_job["problem"]["detail"]
     assert imported(http, "changing", f"{root}/{place}-{change}/part-*.npz")["status"] == "ready"
     assert job(http, "changing", ablation=None, seed=1)["status"] == "succeeded"
+
+
+def test_job_when_its_dataset_is_parquet_then_ranks_as_on_the_joined_file(http: httpx.Client, bucket: Bucket, folder: Path) -> None:
+    if not os.environ.get("CI"):
+        pytest.importorskip("pyarrow", reason="the extra `parquet` is not installed")
+    import pyarrow.parquet
+
+    for number, start in enumerate(range(0, ROWS, 1000)):
+        columns = {name: list(values[start : start + 1000]) for name, values in FIELDS.items()}
+        pyarrow.parquet.write_table(pyarrow.table(columns), folder / f"rows-{number}.parquet", row_group_size=300)
+        bucket.put(f"parquet/rows-{number}.parquet", (folder / f"rows-{number}.parquet").read_bytes())
+    put_dataset(http, "joined-again", folder, **FIELDS)
+    uris = {"one": f"file://{folder}/rows-0.parquet", "local": f"file://{folder}/rows-*.parquet", "s3": "s3://sets/parquet/*"}
+    examples = {name: imported(http, f"parquet-{name}", uri)["examples"] for name, uri in uris.items()}
+    ids = [
+        job(http, name, ablation=None, clusters={"by": "field", "field": "kind"})["id"]
+        for name in ("joined-again", "parquet-local", "parquet-s3")
+    ]
+    first, *others = [http.get(f"/v1/jobs/{id}/result").json()["rankings"][0]["clusters"] for id in ids]
+
+    assert examples == {"one": 1000, "local": ROWS, "s3": ROWS}
+    assert others == [first, first]
+
+
+def test_job_when_its_worker_cannot_read_a_shard_then_names_its_host(http: httpx.Client, folder: Path) -> None:
+    written(folder / "linked", shards=2, **FIELDS)
+    imported(http, "linked", f"file://{folder}/linked/*")
+    (folder / "linked/part-001.npz").rename(folder.parent / "outside.npz")
+    (folder / "linked/part-001.npz").symlink_to(folder.parent / "outside.npz")
+    problem = job(http, "linked", ablation=None)["problem"]
+
+    assert (problem["code"], problem["retryable"]) == ("dataset_unreadable", True)
+    assert socket.gethostname() in problem["detail"]
+    assert "part-001.npz" in problem["detail"]

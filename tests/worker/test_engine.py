@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 import unitrank
+from tests.tables.sharded.conftest import FolderReader, cut, header
 from unitrank_engine.errors import EngineError
 from unitrank_schemas.base import Json
 from unitrank_schemas.jobs import JobRequest
+from unitrank_tables.sharded.headers import index_of
 from unitrank_worker.child_settings import ChildSettings
 from unitrank_worker.engine import Assignment, TorchEngine, Upload
 
@@ -56,6 +58,33 @@ def test_job_when_it_was_not_checked_then_is_checked_and_runs_and_the_model_stay
         assert arrays["importance/gradient"].shape == (1, 4)
     assert stages.count("loading the model") == 1
     assert [(model.digest, model.name) for model in engine.warm()] == [("sha256:1", "m")]
+
+
+@pytest.mark.parametrize("clusters", [{"by": "label"}, {"by": "kmeans", "k": 2, "layer": "0"}], ids=["labels", "k-means"])
+def test_job_when_its_dataset_is_in_shards_then_is_equal_to_the_bit(engine: TorchEngine, tmp_path: Path, clusters: Json) -> None:
+    archive, manifest = inspected(engine, tmp_path)
+    rows = {"x": np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32), "y": np.arange(60) % 2}
+    np.savez(tmp_path / "joined.npz", **rows)
+    paths = [tmp_path / f"part-{number}.npz" for number in range(4)]
+    for path, part in zip(paths, cut(rows, (0, 1, 20, 45, 60)), strict=True):
+        np.savez(path, **part)
+    index = index_of([header(path) for path in paths])
+    assert index is not None
+    (tmp_path / "index").write_bytes(index.to_bytes())
+    methods = ["gradient", {"name": "conductance", "steps": 4}]
+    request = REQUEST.model_validate(
+        {**REQUEST.model_dump(mode="json"), "methods": methods, "labels": "y", "clusters": clusters, "keep_examples": 5}
+    )
+    shards = lambda number: FolderReader(paths)  # noqa: E731
+    results = [
+        engine.run(Assignment("a", request, RESOLVED, tmp_path / name, archive, manifest, shards=shards), lambda progress: None)
+        for name in ("joined.npz", "index")
+    ]
+
+    (summary, arrays), (other_summary, other_arrays) = results
+    assert arrays.keys() == other_arrays.keys()
+    assert all(array.tobytes() == other_arrays[name].tobytes() for name, array in arrays.items())
+    assert [ranking["clusters"] for ranking in summary["rankings"]] == [each["clusters"] for each in other_summary["rankings"]]
 
 
 def test_job_when_it_does_not_fit_the_model_then_fails_with_that_code(engine: TorchEngine, table: Path, tmp_path: Path) -> None:

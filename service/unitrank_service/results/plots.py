@@ -24,11 +24,12 @@ from unitrank_service.results.result_response import StoredResult
 from unitrank_service.results.summary import Outline, Selection
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.models import ModelStore
-from unitrank_store.errors import RecordNotFound
+from unitrank_store.errors import BadSource, RecordNotFound
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.results.array_file import ArrayFile
 from unitrank_store.results.result_store import ResultStore
+from unitrank_tables.sharded.table import ShardedTable
 
 T = TypeVar("T")
 
@@ -153,6 +154,9 @@ def _over_input(
     except RecordNotFound as error:
         detail = "the input cannot be drawn, because the dataset was deleted; leave `overlay` out"
         raise HttpProblem("dataset_not_found", detail) from error
+    if isinstance(table, ShardedTable) and table.is_parquet:
+        # Decoding Parquet is native code, which only the confined processes of workers run.
+        raise HttpProblem("no_image", "the service does not decode Parquet files; leave `overlay` out")
     with table:
         inputs = (record.request["inputs"] or {}).items()
         image_input = next(((name, field) for name, field in inputs if len(table.fields[field]["shape"]) in (3, 4)), None)
@@ -160,7 +164,10 @@ def _over_input(
             raise HttpProblem("no_image", "no input of the model is an image; leave `overlay` out")
         name, field = image_input
         blocks = (table.read(field, rows[start : start + BLOCK]) for start in range(0, len(rows), BLOCK))
-        mean = sum((block.sum(0, dtype=np.float64) for block in blocks), np.zeros(())) / len(rows)
+        try:
+            mean = sum((block.sum(0, dtype=np.float64) for block in blocks), np.zeros(())) / len(rows)
+        except BadSource as error:
+            raise HttpProblem("dataset_not_found", f"the input cannot be drawn: {error.detail}; or leave `overlay` out") from error
         image = np.asarray(mean.mean(_colours(about, name, stores.models)) if mean.ndim == 3 else mean)
         return unitrank_plots.Choice(choice.cluster, choice.ranking, choice.channel, choice.example, image)
 

@@ -60,7 +60,7 @@ class SourceAddress:
         segments = tuple(path.split("/"))
         if any(segment in ("", ".", "..") for segment in segments):
             raise malformed(uri, "it must name one file, without empty segments, '.' and '..'")
-        return cls(scheme, place, segments)
+        return cls(scheme.lower(), place, segments)
 
     @property
     def path(self) -> str:

@@ -28,6 +28,7 @@ MOST_SHARDS = 10_000
 """Maximum number of files of one glob."""
 PIECE = 4 * MiB
 """Maximum bytes of one read."""
+PARQUET = ".parquet"
 WEB_SECONDS = 30.0
 """Seconds after which a web server that sends nothing counts as unreachable."""
 
@@ -156,8 +157,12 @@ class Sources:
             return self._local_files(address, uri) if address.scheme == FOLDER else _remote_files(address, uri)
 
     def stays_in_place(self, uri: str) -> bool:
-        """Return whether the rows of a dataset are read from its own files: the URI is a glob."""
-        return SourceAddress.parse(uri).is_glob
+        """Return whether the rows of a dataset are read from its own files.
+
+        This holds for a glob, and for a Parquet file that is not on the web.
+        """
+        address = SourceAddress.parse(uri)
+        return address.is_glob or (address.scheme not in WEB and address.segments[-1].endswith(PARQUET))
 
     def file(self, uri: str) -> Source:
         """Return the one file with this URI, which may have characters of a glob in its name.
@@ -172,7 +177,8 @@ class Sources:
         if address.scheme == FOLDER:
             return LocalFile(address.path, uri, self._roots)
         with translated(uri):
-            filesystem, path = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+            plain = f"{address.scheme}://{address.place}/{'/'.join(address.segments)}"
+            filesystem, path = fsspec.core.url_to_fs(plain, use_listings_cache=False)
         return RemoteFile(filesystem, path, uri)
 
     def _local_files(self, address: SourceAddress, uri: str) -> Sequence[Source]:

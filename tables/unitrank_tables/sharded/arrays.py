@@ -8,7 +8,7 @@ import numpy as np
 from unitrank_tables.columns import Column, ColumnInfo
 from unitrank_tables.elements import Element, Rows, npy_element, safetensors_element
 from unitrank_tables.sharded.index import ShardEntry
-from unitrank_tables.sharded.ranges import ByteRange, runs
+from unitrank_tables.sharded.ranges import MOST_AT_ONCE, ByteRange, runs
 
 _BFLOAT16 = "BF16"
 
@@ -24,6 +24,10 @@ class ArrayShard:
     def width(self, field: str) -> int:
         """Bytes of a row of the field."""
         return self._element(field).stored.itemsize * math.prod(self._shape(field))
+
+    def reach(self, field: str, row: int) -> int:
+        """The end of a read that begins at `row` and has a bounded number of bytes."""
+        return row + max(1, MOST_AT_ONCE // max(self.width(field), 1))
 
     def plan(self, field: str, rows: np.ndarray) -> list[ByteRange]:
         """The ranges that hold these ascending rows."""

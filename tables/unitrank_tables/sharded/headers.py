@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 from unitrank_tables.columns import Column, ColumnInfo, check_columns
 from unitrank_tables.errors import BadTable
 from unitrank_tables.formats.npz import npz_columns
+from unitrank_tables.formats.parquet_footer import MAGIC, TAIL, footer_size, read_footer
 from unitrank_tables.formats.safetensors import safetensors_columns
 from unitrank_tables.sharded.arrays import is_in_order, stored_column
 from unitrank_tables.sharded.index import ShardEntry, ShardIndex
@@ -44,7 +45,7 @@ class ShardHeader(NamedTuple):
 def read_shard_header(file: ShardFile) -> ShardHeader:
     """The header of a shard. Raises BadTable, whose message names the shard."""
     try:
-        return _array_header(file)
+        return _parquet_header(file) if file.size and file.read(0, min(4, file.size)) == MAGIC else _array_header(file)
     except BadTable as error:
         raise BadTable(error.code, f"in {file.uri!r}: {error.detail}") from error
 
@@ -99,6 +100,14 @@ def _array_header(file: ShardFile) -> ShardHeader:
         return ShardHeader(file.uri, fields, None)
     stored = {column.name: stored_column(column) for column in columns}
     return ShardHeader(file.uri, fields, ShardEntry(file.uri, file.size, file.pin, rows, stored))
+
+
+def _parquet_header(file: ShardFile) -> ShardHeader:
+    tail = file.read(max(file.size - PAGE, 0), file.size)
+    size = footer_size(file.size, tail[-TAIL:])
+    content = tail[-size:] if size <= len(tail) else file.read(file.size - size, file.size)
+    footer = read_footer(content, file.size)
+    return ShardHeader(file.uri, footer.fields, ShardEntry(file.uri, file.size, file.pin, footer.rows, footer=content))
 
 
 def _is_in_place(column: Column) -> bool:

@@ -11,6 +11,7 @@ from unitrank_tables.elements import Rows, RowSelection
 from unitrank_tables.errors import BadTable
 from unitrank_tables.sharded.arrays import ArrayShard
 from unitrank_tables.sharded.index import ShardEntry, ShardIndex
+from unitrank_tables.sharded.parquet import DecodedChunks, ParquetShard
 from unitrank_tables.sharded.ranges import MOST_AT_ONCE, ByteRange, RangeReader, requests
 
 Piece = bytes
@@ -24,6 +25,9 @@ class ShardRows(Protocol):
 
     def width(self, field: str) -> int:
         """Bytes of a row of the field, in memory or in the file."""
+
+    def reach(self, field: str, row: int) -> int:
+        """The row before which a read that begins at `row` must end."""
 
     def plan(self, field: str, rows: np.ndarray) -> list[ByteRange]:
         """The ranges that must be read for these ascending rows."""
@@ -56,7 +60,13 @@ class ShardedTable:
         self.examples = index.rows
         self._ranges = ranges
         self._starts = np.cumsum([0, *(shard.rows for shard in index.shards)])
-        self._shards = [_rows_of(number, entry, index.fields) for number, entry in enumerate(index.shards)]
+        decoded = DecodedChunks()
+        self._shards = [_rows_of(number, entry, index.fields, decoded) for number, entry in enumerate(index.shards)]
+
+    @property
+    def is_parquet(self) -> bool:
+        """Whether a read runs native code on the bytes of a shard."""
+        return any(isinstance(shard, ParquetShard) for shard in self._shards)
 
     def read(self, field: str, rows: RowSelection) -> Rows:
         """As `Table.read`. Raises also the errors of the reader of ranges."""
@@ -97,9 +107,10 @@ class ShardedTable:
     def _contiguous(self, field: str, start: int, stop: int) -> Iterator[_Segment]:
         shard = int(np.searchsorted(self._starts, start, side="right")) - 1
         while start < stop:
-            most = min(MOST_ROWS, max(1, MOST_AT_ONCE // max(self._shards[shard].width(field), 1)))
-            end = min(stop, start + most, int(self._starts[shard + 1]))
-            yield _Segment(shard, np.arange(start, end) - self._starts[shard], None)
+            base = int(self._starts[shard])
+            reach = base + self._shards[shard].reach(field, start - base)
+            end = min(stop, start + MOST_ROWS, reach, int(self._starts[shard + 1]))
+            yield _Segment(shard, np.arange(start, end) - base, None)
             start = end
             shard += start == self._starts[shard + 1]
 
@@ -107,11 +118,12 @@ class ShardedTable:
         """The segments of ascending rows, which may repeat."""
         bounds = np.searchsorted(rows, self._starts)
         for shard in np.flatnonzero(np.diff(bounds)).tolist():
-            most = min(MOST_ROWS, max(1, MOST_AT_ONCE // max(self._shards[shard].width(field), 1)))
-            for start in range(bounds[shard], bounds[shard + 1], most):
-                local = rows[start : min(start + most, bounds[shard + 1])] - self._starts[shard]
-                unique, taken = np.unique(local, return_inverse=True)
-                yield _Segment(shard, unique, None if len(unique) == len(local) else taken)
+            local = rows[bounds[shard] : bounds[shard + 1]] - self._starts[shard]
+            while len(local):
+                count = int(np.searchsorted(local, self._shards[shard].reach(field, int(local[0]))))
+                unique, taken = np.unique(local[:count], return_inverse=True)
+                yield _Segment(shard, unique, None if len(unique) == count else taken)
+                local = local[count:]
 
     def _joined(self, field: str, count: int, segments: Iterator[_Segment]) -> Rows:
         """The rows of the segments, one after the other. `count`: the number of rows."""
@@ -171,8 +183,8 @@ def _grouped(planned: Iterator[_Planned]) -> Iterator[list[_Planned]]:
         yield group
 
 
-def _rows_of(number: int, entry: ShardEntry, fields: dict[str, ColumnInfo]) -> ShardRows:
-    return ArrayShard(number, entry, fields)
+def _rows_of(number: int, entry: ShardEntry, fields: dict[str, ColumnInfo], decoded: DecodedChunks) -> ShardRows:
+    return ParquetShard(number, entry, fields, decoded) if entry.footer else ArrayShard(number, entry, fields)
 
 
 def _checked(rows: np.ndarray, count: int) -> np.ndarray:

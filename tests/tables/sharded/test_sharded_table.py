@@ -1,5 +1,7 @@
 """A table over shards gives the rows that a table over the joined file gives."""
 
+import json
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -38,9 +40,31 @@ def safetensors(path: Path, fields: dict[str, np.ndarray]) -> None:
     save_file(fields, path)
 
 
+def parquet(path: Path, fields: dict[str, np.ndarray]) -> None:
+    """Write row groups of 40 rows: lists of fixed size, lists with offsets, and dictionaries."""
+    if not os.environ.get("CI"):
+        pytest.importorskip("pyarrow", reason="the extra `parquet` is not installed")
+    import pyarrow.parquet
+
+    columns, shapes = {}, {}
+    for name, rows in fields.items():
+        if rows.ndim == 1:
+            column = pyarrow.array(rows.tolist(), pyarrow.from_numpy_dtype(rows.dtype) if rows.dtype.kind != "U" else None)
+            columns[name] = column.dictionary_encode() if rows.dtype.kind == "U" else column
+        elif rows.ndim == 2:
+            columns[name] = pyarrow.array(list(rows))
+        else:
+            width = int(np.prod(rows.shape[1:]))
+            columns[name] = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(rows.reshape(-1)), width)
+            shapes[name] = rows.shape[1:]
+    table = pyarrow.table(columns).replace_schema_metadata({"unitrank.shapes": json.dumps(shapes)})
+    pyarrow.parquet.write_table(table, path, row_group_size=40)
+
+
 FORMATS: dict[str, tuple[Write, dict[str, np.ndarray]]] = {
     "npz": (npz, NUMBERS | TEXT),
     "safetensors": (safetensors, NUMBERS),
+    "parquet": (parquet, {name: rows for name, rows in (NUMBERS | TEXT).items() if name != "nothing"}),
 }
 
 
@@ -102,6 +126,7 @@ def test_distinct_when_asked_then_equals_the_joined_file(tables: tuple[ShardedTa
         for most in (1, 3, 1000):
             assert over_shards.distinct(field, most) == joined.distinct(field, most), field
         if field != "name":
+            # The width of a string in Parquet is not known before it is read.
             assert over_shards.bytes(field) == joined.bytes(field)
 
 

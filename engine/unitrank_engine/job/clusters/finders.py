@@ -8,6 +8,7 @@ import numpy as np
 
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.clusters.forward import Forward
+from unitrank_engine.job.clusters.hashed_order import MOST_PERMUTED, HashedOrder
 from unitrank_engine.job.clusters.kmeans import partition, reads
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_schemas.jobs import JobRequest
@@ -50,7 +51,10 @@ def find_clusters(request: JobRequest, table: Table, forward: Forward, streams: 
 def _limited(rows: np.ndarray, limit: int | None, streams: RandomStreams, name: str) -> np.ndarray:
     if limit is None or len(rows) <= limit:
         return rows
-    return np.sort(streams.generator("limit", name).permutation(rows)[:limit])
+    generator = streams.generator("limit", name)
+    if len(rows) > MOST_PERMUTED:
+        return np.sort(rows[HashedOrder(generator).first(rows, limit)])
+    return np.sort(generator.permutation(rows)[:limit])
 
 
 NamedRows = list[tuple[str, np.ndarray]]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unitrank_engine.job.clusters.finders import ClusterRows
+from unitrank_engine.job.clusters.hashed_order import MOST_PERMUTED, HashedOrder
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_tables import Table
 
@@ -53,22 +54,47 @@ def halve(
     Marked members made scores that came with the job, so they never test: they are the first that
     rank. Whole groups are marked where the rule is a field.
 
+    A cluster of more than 10⁷ members has no seeded order: a keyed hash of each member's row, or of
+    the first row of its group, decides its half. The halves are equal to within chance.
+
     `limit`: the number of members that test, at most.
     `made_on`: boolean fields; a member is marked where one of them is true.
     `brought`: whether no ranking of the job is made from its examples. All unmarked members test
         then. The first half still serves as the ranking side of the controls.
     """
-    order = streams.generator("split", cluster.name).permutation(len(cluster.rows))
     groups = None if rule in ("half", "none") else table.read(rule, cluster.rows)
     marked = _marked(table, cluster.rows, made_on, groups)
+    in_sample = rule == "none" and not brought
+    if len(cluster.rows) > MOST_PERMUTED:
+        hashed = HashedOrder(streams.generator("split", cluster.name))
+        sides = _hashed_sides(hashed, cluster.rows, groups, marked)
+        tests = ~marked if in_sample or brought else sides == 1
+        tested = hashed.first(cluster.rows, min(limit, len(cluster.rows)), tests)
+        return _halves(sides, tested, marked, in_sample=in_sample, brought=brought)
+    order = streams.generator("split", cluster.name).permutation(len(cluster.rows))
     marked_first = np.concatenate([order[marked[order]], order[~marked[order]]])
     half = max((len(order) + 1) // 2, int(marked.sum()))
     sides = np.ones(len(order), dtype=np.int64)
     sides[marked_first[:half] if groups is None else _whole_groups(groups, marked_first, half)] = 0
-    in_sample = rule == "none" and not brought
     tested = order[~marked[order]] if in_sample or brought else order[sides[order] == 1]
-    ranked_on = len(order) if in_sample else int(marked.sum()) if brought else int((sides == 0).sum())
-    return Halves(sides, tested[:limit], ranked_on, in_sample, bool(marked.all()))
+    return _halves(sides, tested[:limit], marked, in_sample=in_sample, brought=brought)
+
+
+def _halves(sides: np.ndarray, tested: np.ndarray, marked: np.ndarray, *, in_sample: bool, brought: bool) -> Halves:
+    ranked_on = len(sides) if in_sample else int(marked.sum()) if brought else int((sides == 0).sum())
+    return Halves(sides, tested, ranked_on, in_sample, bool(marked.all()))
+
+
+def _hashed_sides(hashed: HashedOrder, rows: np.ndarray, groups: np.ndarray | None, marked: np.ndarray) -> np.ndarray:
+    """The side of each member, as numbers of one byte."""
+    count = int(marked.sum())
+    share = max(0.0, ((len(rows) + 1) // 2 - count) / max(len(rows) - count, 1))
+    if groups is not None:
+        _, first, group_of_member = np.unique(groups, return_index=True, return_inverse=True)
+        ranks = hashed.below(rows[first], share)[group_of_member]
+    else:
+        ranks = hashed.below(rows, share)
+    return (~(ranks | marked)).astype(np.int8)
 
 
 def _marked(table: Table, rows: np.ndarray, made_on: Sequence[str], groups: np.ndarray | None) -> np.ndarray:
