@@ -94,7 +94,8 @@ def _hashed_sides(hashed: HashedOrder, rows: np.ndarray, groups: np.ndarray | No
         ranks = hashed.below(rows[first], share)[group_of_member]
     else:
         ranks = hashed.below(rows, share)
-    return (~(ranks | marked)).astype(np.int8)
+    sides: np.ndarray = (~(ranks | marked)).astype(np.int8)
+    return sides
 
 
 def _marked(table: Table, rows: np.ndarray, made_on: Sequence[str], groups: np.ndarray | None) -> np.ndarray:
