@@ -71,7 +71,8 @@ class CachedTargetPass:
         fresh = [entry for entry in self.entries if not self.reuses(entry)]
         # `PerExample.flat` needs the gradients of all methods, unless an earlier job left it.
         needs = needs_of(self.entries if self.earlier.examples is None else fresh)
-        self.target = TargetPass(self._fills, fresh, needs, self._open_keys() - set(self.earlier.by_key))
+        open_keys = [key for key in self._open_keys() if key not in self.earlier.by_key]
+        self.target = TargetPass(self._fills, fresh, needs, open_keys)
         self._complete = not fresh and self.earlier.examples is not None
 
     def _can_be_adaptive(self, entry: MethodBase) -> bool:
@@ -80,8 +81,12 @@ class CachedTargetPass:
             return False
         return (entry.steps + 1) * self.context.split.section_bytes <= MOST_POINT_BYTES
 
-    def _open_keys(self) -> set[str]:
-        return {score_key(entry) for entry in self.entries if entry.id in self._open}
+    def _open_keys(self) -> list[str]:
+        """Return each key once, in the order of the request.
+
+        All nodes of a job must ask for parts in the same order.
+        """
+        return list(dict.fromkeys(score_key(entry) for entry in self.entries if entry.id in self._open))
 
     def _resolves_earlier(self, key: str) -> bool:
         """Return False where an earlier job's scores show that the default does not suffice."""
