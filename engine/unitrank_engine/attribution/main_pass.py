@@ -116,7 +116,7 @@ class MainPass:
             target.end(attribution, shared.groups)
             if observer is not None:
                 observer.drops = drops_from(result, number, target.entries)
-        self._share(perf_counter() - began)
+        self._share(perf_counter() - began, computed=float(result.sums["seconds"][0]))
         return results
 
     def _ranges(self) -> list[range]:
@@ -139,7 +139,7 @@ class MainPass:
         return result
 
     def _range(self, examples: range, active: Sequence[int], shared: "_Shared") -> RangeResult:
-        part = self.membership.part(examples)
+        began, part = perf_counter(), self.membership.part(examples)
         shared = shared.part(self.membership.within(examples.start, examples.stop))
         for number in active:
             self.targets[number].begin(part, shared.groups, shared.kept)
@@ -152,7 +152,8 @@ class MainPass:
                 batch = part.batch(first, min(first + self.batch, stop), cluster)
                 if self._run_batch(passes, batch):
                     first = batch.stop
-        return merged(range_result(number, self.targets[number].result, shared.drops(number)) for number in active)
+        result = merged(range_result(number, self.targets[number].result, shared.drops(number)) for number in active)
+        return replace(result, sums={**result.sums, "seconds": np.array([perf_counter() - began])})
 
     def _run_batch(self, passes: "_Passes", batch: MemberBatch) -> bool:
         """Run one batch and add it to the results; return False where memory ran out.
@@ -178,17 +179,20 @@ class MainPass:
             results.append(PathsNotResolved(unresolved) if unresolved else target.result)
         return results
 
-    def _share(self, seconds: float) -> None:
-        """Split the seconds of the common passes among the rankings.
+    def _share(self, seconds: float, computed: float) -> None:
+        """Split the seconds of the pass among the rankings.
 
-        A ranking's weight is 1, plus 1 for each of its points, plus 2 for each gradient.
+        A ranking's weight in the common passes is 1, plus 1 for each of its points, plus 2 for each
+        gradient.
+
+        `computed`: the seconds of all ranges together, which nodes compute at the same time.
         """
         records = [scores for target in self.targets for scores in target.result.by_key.values()]
         points = [METHODS[scores.entry.name].points(scores.entry).values() for scores in records]
         weights = [1 + len(each) + 2 * sum(each) for each in points]
-        shared = seconds - sum(scores.seconds for scores in records)
+        common = computed - sum(scores.seconds for scores in records)
         for scores, weight in zip(records, weights, strict=True):
-            scores.seconds += shared * weight / sum(weights)
+            scores.seconds = (scores.seconds + common * weight / sum(weights)) * seconds / computed
 
     def count(self, rows: int, *, backward: int, targets: int = 1, progress: int | None = None) -> None:
         """Count the rows of a pass.

@@ -82,6 +82,15 @@ class Counting(LocalRunner):
         return super().run(stage, ranges, compute)
 
 
+class Busy(LocalRunner):
+    """Gives the seconds of 64 nodes that compute at the same time."""
+
+    def run(self, stage: str, ranges: Sequence[range], compute: Compute) -> RangeResult:
+        result = super().run(stage, ranges, compute)
+        sums = {name: array * (64 if name.endswith("seconds") else 1) for name, array in result.sums.items()}
+        return RangeResult(sums, result.rows)
+
+
 def job(folder: Path, runner: Any, **request: Any) -> Result:
     # Any: a runner of the tests
     x = net_of("convolutional").examples(40).numpy()
@@ -151,3 +160,11 @@ def test_job_when_it_has_several_ranges_then_scores_are_those_of_one_range(tmp_p
 
 def test_ranges_when_rows_do_not_divide_then_the_last_one_is_shorter() -> None:
     assert ranges_of(5, 2) == [range(2), range(2, 4), range(4, 5)]
+
+
+def test_seconds_when_nodes_compute_at_the_same_time_then_rankings_share_those_of_the_job(tmp_path: Path) -> None:
+    summary, _ = job(tmp_path / "busy", Busy(), methods=["activation", "exact_ablation"], ablation=None)
+    seconds = [ranking["seconds"] for ranking in summary["rankings"]]
+
+    assert min(seconds) > 0
+    assert sum(seconds) < summary["cost"]["seconds"]
