@@ -72,6 +72,7 @@ def test_few_tests_when_every_cluster_has_one_test_example_then_it_is_a_doubt(tm
     assert "few_tests" in summary["rankings"][0]["overall"]["doubts"]
 
 
+@pytest.mark.check
 def test_better_verdict_when_one_example_decides_it_then_there_is_a_doubt(tmp_path: Path) -> None:
     x = 0.01 * np.random.default_rng(1).uniform(size=(20, 24))
     many, one = x.copy(), x.copy()
