@@ -44,7 +44,7 @@ def test_child_when_a_variable_holds_the_stores_address_or_password_then_does_no
 
     kept = environment("cpu", variables, [url, "hunter22"])
 
-    assert kept == {"TOKENIZERS_PARALLELISM": "false", "PATH": "/bin", "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}
+    assert kept == {"TOKENIZERS_PARALLELISM": "false", "PATH": "/bin", "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1", "PYTHONHASHSEED": "0"}
 
 
 def test_handle_when_it_has_no_child_then_its_methods_work() -> None:

@@ -44,16 +44,20 @@ class Bed:
     `problem`: the problem of the last job that failed. `progress`: all progress of the owner.
     """
 
-    def __init__(self, folder: Path, nodes: int = 2) -> None:
+    def __init__(self, folder: Path, nodes: int = 2, engine: str = ENGINE, contents: Sequence[bytes] = (b"table",)) -> None:
+        """`engine`: `module:name`. `contents`: the dataset, and the model if there is one."""
         self.settings = Settings(state=folder / "state", confinement="off")
         blobs = BlobStore.of(self.settings)
-        with blobs.writer() as writer:
-            writer.write(b"table")
-        self.table, self.table_path = writer.digest, blobs.path(writer.digest)
-        self.owner = ChildHandle(ChildSettings(scratch=str(folder / "owner"), confinement="off"), ENGINE, "cpu")
+        self.digests: list[str] = []
+        for content in contents:
+            with blobs.writer() as writer:
+                writer.write(content)
+            self.digests.append(writer.digest)
+        self._paths = [blobs.path(digest) for digest in self.digests]
+        self.owner = ChildHandle(ChildSettings(scratch=str(folder / "owner"), confinement="off"), engine, "cpu")
         self.owner.start()
         self.owner.open()
-        self.nodes = LocalNodes(ENGINE, [self.settings] * nodes)
+        self.nodes = LocalNodes(engine, [self.settings] * nodes)
         self.problem: Json | None = None
         self.status = ""
         self.progress: list[Json] = []
@@ -77,32 +81,32 @@ class Bed:
         self._thread = threading.Thread(target=serve, daemon=True)
         self._thread.start()
 
-    def content(self, passes: Sequence[Json]) -> Json:
+    def content(self, passes: Sequence[Json], facts: Json) -> Json:
         self._jobs += 1
         request = REQUEST | {"metadata": {"passes": list(passes)}}
-        facts = {"run": "job", "id": f"j{self._jobs}", "request": request, "resolved": {"clean": "c"}, "manifest": None}
-        return facts | {"about": {"job": f"j{self._jobs}"}}
+        order = {"run": "job", "id": f"j{self._jobs}", "request": request, "resolved": {"clean": "c"}, "manifest": None}
+        return order | {"about": {"job": f"j{self._jobs}"}} | facts
 
-    def local(self, passes: Sequence[Json]) -> Arrays:
-        """The arrays of the job, computed in the owner's child alone."""
-        self.owner.send(self.content(passes), files=[self.table_path.open("rb")])
+    def local(self, passes: Sequence[Json] = (), **facts: Json) -> Arrays:
+        """The arrays of the job, computed in the owner's child alone. `facts`: of the order."""
+        self.owner.send(self.content(passes, facts), files=[path.open("rb") for path in self._paths])
         return self._result({})
 
-    def begin(self, passes: Sequence[Json], **head: object) -> JobHead:
+    def begin(self, passes: Sequence[Json] = (), **facts: Json) -> JobHead:
         """Begin a job that is divided."""
-        content = self.content(passes)
-        job = JobHead(content["id"], "tenant", content, [self.table])
-        self.driver.send({"begin": job.__dict__ | head})
+        content = self.content(passes, facts)
+        job = JobHead(content["id"], "tenant", content, self.digests[:1], *self.digests[1:])
+        self.driver.send({"begin": job.to_json()})
         begun = self.driver.receive(PATIENCE)
         assert begun is not None
         assert "begun" in begun.content, begun.content
         assert begun.content["key"] == job.key
-        self.owner.send(content | {"role": "owner"}, files=[self.table_path.open("rb")])
+        self.owner.send(content | {"role": "owner"}, files=[path.open("rb") for path in self._paths])
         return job
 
-    def divided(self, passes: Sequence[Json], **head: object) -> Arrays:
+    def divided(self, passes: Sequence[Json] = (), **facts: Json) -> Arrays:
         """The arrays of the job, computed by the nodes."""
-        job = self.begin(passes, **head)
+        job = self.begin(passes, **facts)
         arrays = self._result({}, job)
         self.driver.send({"over": job.key})
         return arrays

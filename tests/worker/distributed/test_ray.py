@@ -1,7 +1,5 @@
 """A worker whose jobs are divided between the nodes of a Ray cluster."""
 
-import importlib.util
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,57 +9,13 @@ import psutil
 import pytest
 
 from tests.support.polling import wait_until
-from tests.worker.distributed.conftest import ENGINE, ROOT
-from tests.worker.distributed.ray_cluster import RayCluster
-from tests.worker.process.conftest import Bench, Running, cancel, gone
-from unitrank_schemas.base import Json
+from tests.worker.distributed.ray_bench import NEEDS_RAY, PASSES, RayBench, held
+from tests.worker.process.conftest import cancel, gone
 from unitrank_store.recovery.reaper import Reaper
-from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import EmbeddedServer
-from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
-from unitrank_worker.engine import Arrays
 
-pytestmark = [pytest.mark.check]
-if importlib.util.find_spec("ray") is None and not os.environ.get("CI"):
-    pytestmark.append(pytest.mark.skip(reason="Ray is not installed: pip install 'unitrank[ray-test]'"))
-
-PASSES: list[Json] = [{"ranges": 5, "rows": 4}, {"ranges": 9, "rows": 3, "stage": "ablation"}]
-
-
-class RayBench:
-    """A store, a cluster of two nodes and a worker."""
-
-    def __init__(self, url: str, folder: Path, stack: ExitStack) -> None:
-        self.connection = stack.enter_context(connect(url))
-        self.connection.flushall()
-        self.bench = Bench(url, self.connection, folder)
-        stack.callback(self.bench.close)
-        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        self.cluster = RayCluster({"UNITRANK_STATE": str(folder), "UNITRANK_CONFINEMENT": "off", "PYTHONPATH": path})
-        stack.callback(self.cluster.end)
-        for name in ("a", "b"):
-            self.cluster.add(name)
-
-    def start(self, name: str = "w", **settings: str) -> Running:
-        """A worker that divides its jobs."""
-        settings = {"UNITRANK_RAY": self.cluster.address, **self.cluster.settings, **settings}
-        return self.bench.start(name, engine=ENGINE, **settings)
-
-    def submit(self, passes: list[Json], execution: str = "distributed", **fields: object) -> str:
-        """The id of a new job."""
-        return self.bench.submit(metadata={"passes": passes}, execution=execution, **fields)
-
-    def arrays(self, id: str) -> Arrays:
-        """The arrays of the job's result."""
-        self.bench.summary(id)
-        record = self.bench.jobs.get(id)
-        results = ResultStore(self.connection, self.bench.blobs, Settings(state=self.bench.state))
-        return results.arrays(record.result)  # type: ignore[arg-type]
-
-    def in_range(self, id: str, marks: Path) -> None:
-        """Wait until a replica computes the range that writes into the file."""
-        wait_until(lambda: marks.exists() or self.bench.jobs.get(id).ended, f"{id} computes the range")
+pytestmark = [pytest.mark.check, *NEEDS_RAY]
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +25,6 @@ def ray(importable: None, server: EmbeddedServer, tmp_path_factory: pytest.TempP
         bench = RayBench(server.url, tmp_path_factory.mktemp("state"), stack)
         bench.start()
         yield bench
-
-
-def held(folder: Path, index: int) -> Json:
-    """Faults of a pass: replicas note this range, and later ranges wait for the file `go`."""
-    mark = {"range": index, "file": str(folder / "marks")}
-    return {"mark": mark, "wait": {"range": index, "file": str(folder / "go")}}
 
 
 def test_job_when_divided_by_ray_then_equals_the_local_one_to_the_bit(ray: RayBench) -> None:

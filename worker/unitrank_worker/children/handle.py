@@ -210,6 +210,8 @@ def environment(device: str, variables: Mapping[str, str], secrets: Collection[s
         if not PRIVATE.search(name) and not any(secret in value for secret in secrets if secret)
     }
     allowed["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    # A set of strings has the same order in all children: replicas ask the owner's questions.
+    allowed["PYTHONHASHSEED"] = "0"
     kind, _, index = device.partition(":")
     if kind == "cuda":
         visible = [name for name in variables.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]

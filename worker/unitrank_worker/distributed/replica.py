@@ -19,6 +19,8 @@ from unitrank_worker.process.channel import Closed, Message
 
 POLL_SECONDS = 0.1
 """Maximum seconds that a replica waits for its child before it looks for a stop."""
+SHOWN_CHARACTERS = 200
+"""Characters of a replica's question in an error."""
 STOP_SECONDS = 0.25
 """Seconds after which a child that does not end its job after a stop is killed."""
 
@@ -82,6 +84,7 @@ class Replica:
         self.shards = shards
         self._answered = 0
         self._question: str | None = None
+        self._asked = ""
 
     def begin(self, files: Sequence[BinaryIO], digests: Sequence[Json]) -> None:
         """Send the child its order. The files are closed. Raises Closed."""
@@ -127,9 +130,9 @@ class Replica:
         while self._question is None:
             message = self._received()
             if is_question(message.content):
-                self._question = question_digest(message.content)
+                self._question, self._asked = question_digest(message.content), str(message.content)[:SHOWN_CHARACTERS]
         if self._question != question:
-            raise Differs(f"question {self._answered + 1} of a replica is not the owner's question")
+            raise Differs(f"question {self._answered + 1} of a replica is not the owner's question: {self._asked}")
 
     def _received(self) -> Message:
         while True:
