@@ -52,7 +52,7 @@ def indexed(folder: str) -> ShardIndex:
     return index
 
 
-@pytest.mark.check
+@pytest.mark.slow
 def test_rows_when_of_many_shards_then_few_more_bytes_than_theirs_are_read(bucket: Bucket, tmp_path: Path) -> None:
     rows = put(bucket, "many", shards=200, rows=50)
     index = indexed("many")
