@@ -41,10 +41,12 @@ def main() -> None:
             put_model(http, f"m{number}", nn.Sequential(*layers), torch.randn(2, 64), Path(folder))
         order = random.Random(0)
         began = time.monotonic()
-        posted = [_post(http, f"m{order.randrange(options.models)}", seed) for seed in range(options.jobs)]
+        models = [f"m{order.randrange(options.models)}" for _ in range(options.jobs)]
+        posted = [_post(http, model, seed) for seed, model in enumerate(models)]
         seconds = [_seconds(http, address) for address in posted]
         took = time.monotonic() - began
-    warm = sum(each < max(seconds) / 2 for each in seconds)
+    first = {model: seconds[models.index(model)] for model in models}
+    warm = sum(each < first[model] / 2 for each, model in zip(seconds, models, strict=True))
     print(f"2 workers with room for 1 model each, {options.models} models, {options.jobs} jobs of one key in a random order")
     print(f"{warm / len(seconds):.0%} of the jobs found their model warm; {len(seconds) / took:.2f} jobs per second")
 
