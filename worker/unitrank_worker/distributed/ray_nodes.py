@@ -68,16 +68,19 @@ class RayNodes:
         connect: Callable[[], None],
         engine: str,
         facts: NodeFacts,
+        new_class: Callable[[], Any] = actor_class,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`connect`: connects to Ray, or raises NotDivided. `facts`: the owner's versions.
 
-        `engine`: `module:name`. `clock`: returns seconds.
+        `engine`: `module:name`. `new_class`: returns Ray's class of the actors. Any: Ray's class.
+        `clock`: returns seconds.
         """
         self._connect = connect
         self._engine = engine
         self._facts = facts
         self._clock = clock
+        self._new_class = new_class
         self._class: Any = None
         self._actors: dict[str, Actor] = {}
         self._failed: dict[str, tuple[float, str]] = {}
@@ -93,7 +96,7 @@ class RayNodes:
         """As in `Cluster`."""
         if self._class is None:
             self._connect()
-            self._class = actor_class()
+            self._class = self._new_class()
         self._left_out.clear()
         self._failed.clear()
         self._idle_since, self._refresh_at = None, 0.0
