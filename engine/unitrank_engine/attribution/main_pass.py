@@ -96,10 +96,9 @@ class MainPass:
         """
         began, ranges = perf_counter(), self._ranges()
         self._prepare_fills(observers)
-        shared = _Shared(
-            observers, Groups.of(self.context, self.membership), self.membership.first(self.context.request.keep_examples)
-        )
+        groups, kept = Groups.of(self.context, self.membership), self.membership.first(self.context.request.keep_examples)
         last_tried = int(first_examples(self.context, self.membership)[-1])
+        shared = _Shared(observers, groups, kept, last_tried)
         # The ranges up to this example are a pass of their own in every job, so that sums do not
         # depend on whether a spacing is open.
         tried = next(number for number, each in enumerate(ranges, 1) if last_tried < each.stop)
@@ -148,12 +147,22 @@ class MainPass:
                 observer.begin(len(examples))
         passes = _Passes(self, active, shared.observers)
         for first, stop, cluster in part.batches(self.batch):
-            while first < stop:
+            while first < stop and passes.targets:
                 batch = part.batch(first, min(first + self.batch, stop), cluster)
                 if self._run_batch(passes, batch):
                     first = batch.stop
+                    if examples.start == 0 and batch.start <= shared.last_tried < batch.stop:
+                        passes = self._without_unresolved(passes, active, shared)
         result = merged(range_result(number, self.targets[number].result, shared.drops(number)) for number in active)
         return replace(result, sums={**result.sums, "seconds": np.array([perf_counter() - began])})
+
+    def _without_unresolved(self, passes: "_Passes", active: Sequence[int], shared: "_Shared") -> "_Passes":
+        """Return the passes of the targets that have no open spacing, or one that is resolved.
+
+        The results of all other targets are not used.
+        """
+        resolved = [number for number in active if not self.targets[number].unresolved(self.targets[number].result)]
+        return passes if len(resolved) == len(active) else _Passes(self, resolved, shared.observers)
 
     def _run_batch(self, passes: "_Passes", batch: MemberBatch) -> bool:
         """Run one batch and add it to the results; return False where memory ran out.
@@ -212,11 +221,13 @@ class _Shared:
     """Values that the ranges of a pass share.
 
     `groups`: the bootstrap groups. `kept`: whether the scores of each membership are kept.
+    `last_tried`: the last one of the first examples, which decide about open spacings.
     """
 
     observers: Sequence[PassObserver | None]
     groups: Groups
     kept: np.ndarray
+    last_tried: int
 
     def drops(self, number: int) -> dict[str, Drops]:
         """Return the drops of a range's examples for a target."""

@@ -14,6 +14,8 @@ from tests.engine.methods.path.bias_free import NETS, PATHS, adaptive_at, job, n
 from tests.engine.nets import net_of
 from tests.engine.nets import program as program_of_net
 from tests.engine.reuse.test_reuse import Memory
+from unitrank_engine.job import batch_size
+from unitrank_engine.job.context import TRIED_ROWS
 
 
 class LanguageModel(nn.Module):
@@ -159,3 +161,20 @@ def test_spacing_when_left_open_then_the_first_64_rows_decide(late: bool, tmp_pa
 
     assert summary["rankings"][0]["method"]["spacing"] == ("uniform" if late else "adaptive")
     assert unresolved(summary) == ["conductance"] or not late
+
+
+@pytest.mark.check
+def test_cost_when_an_open_spacing_is_not_resolved_then_only_the_first_examples_pass_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(batch_size.LIMITS, "cpu", (16, 16))
+    x = np.random.default_rng(0).normal(size=(8 * TRIED_ROWS, 5)).astype(np.float32)
+
+    def forward_rows(rows: int, **options: Any) -> int:
+        method = {"name": "conductance", "steps": 20, **options}
+        summary, _ = job("normalised", tmp_path, "fc", [method], x=x[:rows], keep_examples=0)
+        return int(summary["cost"]["forward_rows"])
+
+    tried = forward_rows(len(x)) - forward_rows(len(x), spacing="adaptive")
+
+    assert tried == forward_rows(TRIED_ROWS, spacing="cubic")
