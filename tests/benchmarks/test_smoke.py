@@ -23,8 +23,10 @@ SMALLEST: dict[str, list[str]] = {
     "batches": ["--rows", "16", "--repeats", "1"],
     "calibration.__main__": ["--jobs", "1", "--only", "two-classes", "missed-0.5", "--folder", "."],
     "checks": ["--examples", "20", "--pairs", "1", "--nets", "mlp"],
+    "distributed": ["--actors", "2", "--ranges", "4", "--seconds", "0.1"],
     "fuzz": ["--count", "10", "--processes", "1", "--limit", "60"],
     "loading": ["--repeats", "1", "--nets", "mlp", "lenet"],
+    "nodes": ["--examples", "64", "--repeats", "1"],
     "operators": ["--count", "40", "--variants", "1", "--limit", "120"],
     "paper": ["--steps", "10"],
     "paths": ["--repeats", "1", "--steps", "4"],
@@ -41,10 +43,12 @@ SMALLEST: dict[str, list[str]] = {
     "workers.warm": ["--jobs", "4"],
 }
 """The arguments with which each benchmark takes the least time."""
-MEASURING = {"loading", "service.flood", "service.load", "study"}
+MEASURING = {"loading", "nodes", "service.flood", "service.load", "study"}
 """These benchmarks exit with 1 if a goal is missed. In a run this small a miss has no meaning."""
 DEAR = {
     "attribution.over_http",
+    "distributed",
+    "nodes",
     "paper",
     "paths",
     "reuse",
