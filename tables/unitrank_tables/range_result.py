@@ -87,10 +87,14 @@ class RangeJoin:
             self._next += 1
 
     def result(self) -> RangeResult:
-        """Return the result of all ranges. Raises ValueError while a range is missing."""
+        """Return the result of all ranges; call it once.
+
+        Raises ValueError while a range is missing.
+        """
         if self.missing:
             raise ValueError(f"{self.missing} of {self._count} ranges are missing")
-        return RangeResult(self._sums, {name: np.concatenate(pieces) for name, pieces in self._rows.items()})
+        # The pieces of an array are freed before the next array is joined.
+        return RangeResult(self._sums, {name: np.concatenate(self._rows.pop(name)) for name in list(self._rows)})
 
     def _append(self, result: RangeResult) -> None:
         if self._next == 0:

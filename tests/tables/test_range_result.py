@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -68,3 +70,20 @@ def test_an_encoded_result_decodes_to_the_same_arrays() -> None:
         for name, array in before.items():
             assert after[name].dtype == array.dtype
             np.testing.assert_array_equal(after[name], array)
+
+
+def test_rows_of_many_arrays_are_joined_in_the_memory_of_one_more_array() -> None:
+    arrays, rows = 10, 20_000
+    tracemalloc.start()
+    try:
+        join = RangeJoin(2)
+        for number in range(2):
+            join.add(number, RangeResult(rows={str(name): np.full(rows, number) for name in range(arrays)}))
+        tracemalloc.reset_peak()
+        result = join.result()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    size = sum(array.nbytes for array in result.rows.values())
+    assert size < peak < size * (1 + 1 / arrays) + 20_000
