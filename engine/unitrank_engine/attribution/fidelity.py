@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from scipy import stats
 from torch import Tensor
 
-from unitrank_engine.attribution.main_pass import PassObserver
+from unitrank_engine.attribution.batch_passes import PassObserver
 from unitrank_engine.attribution.ranking_errors import advise_without
 from unitrank_engine.attribution.scores import Drops
 from unitrank_engine.attribution.statistics import spearman

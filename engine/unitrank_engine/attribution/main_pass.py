@@ -5,51 +5,25 @@ point passes forward once, then backward once for each target. The scores are ad
 batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import chain
 from time import perf_counter
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from unitrank_engine.attribution.batch_passes import BatchPasses, PassObserver
 from unitrank_engine.attribution.bootstrap import Groups
-from unitrank_engine.attribution.grids import Grid
 from unitrank_engine.attribution.open_spacing import PathsNotResolved, first_examples
-from unitrank_engine.attribution.path_ends import EndPasses
 from unitrank_engine.attribution.range_scores import attribution_from, drops_from, of_targets, range_result
-from unitrank_engine.attribution.ranking_errors import all_scores
 from unitrank_engine.attribution.scores import Attribution, Drops
 from unitrank_engine.attribution.target_pass import TargetPass
-from unitrank_engine.errors import EngineError
 from unitrank_engine.job.batch_size import rows_of_range
 from unitrank_engine.job.clusters.membership import MemberBatch, Membership
-from unitrank_engine.methods import METHODS, PathEnds, ScoringMethod
-from unitrank_engine.methods.path.walk import input_walk, points_of_targets
-from unitrank_schemas.base import Fill
+from unitrank_engine.methods import METHODS
 from unitrank_tables.range_result import RangeResult, join_results, merged
 
 STAGE = "attribution"
-
-Methods = list[dict[str, ScoringMethod]]
-"""For each target, its methods by `score_key`."""
-
-
-class PassObserver:
-    """Receives each batch of the main pass, before its tensors are freed."""
-
-    fill: Fill | None = None
-    """The fill of the units that the observer replaces."""
-    drops: dict[str, Drops]
-    """The drops of each example, by the `score_key` of the scores: of a range, or of all."""
-
-    def begin(self, examples: int) -> None:
-        """Begin a range with this number of examples."""
-
-    def see_batch(self, batch: MemberBatch, ends: PathEnds, scores: dict[str, Tensor]) -> None:
-        """Receive a batch: its examples, their path ends, and scores by key, `[rows, units]`."""
 
 
 class MainPass:
@@ -145,7 +119,7 @@ class MainPass:
             observer = shared.observers[number]
             if observer is not None:
                 observer.begin(len(examples))
-        passes = _Passes(self, active, shared.observers)
+        passes = self._passes(active, shared)
         for first, stop, cluster in part.batches(self.batch):
             while first < stop and passes.targets:
                 batch = part.batch(first, min(first + self.batch, stop), cluster)
@@ -156,21 +130,25 @@ class MainPass:
         result = merged(range_result(number, self.targets[number].result, shared.drops(number)) for number in active)
         return replace(result, sums={**result.sums, "seconds": np.array([perf_counter() - began])})
 
-    def _without_unresolved(self, passes: "_Passes", active: Sequence[int], shared: "_Shared") -> "_Passes":
+    def _passes(self, active: Sequence[int], shared: "_Shared") -> BatchPasses:
+        observers = [shared.observers[number] for number in active]
+        return BatchPasses([self.targets[number] for number in active], observers, self._baselines, self.count)
+
+    def _without_unresolved(self, passes: BatchPasses, active: Sequence[int], shared: "_Shared") -> BatchPasses:
         """Return the passes of the targets that have no open spacing, or one that is resolved.
 
         The results of all other targets are not used.
         """
         resolved = [number for number in active if not self.targets[number].unresolved(self.targets[number].result)]
-        return passes if len(resolved) == len(active) else _Passes(self, resolved, shared.observers)
+        return passes if len(resolved) == len(active) else self._passes(resolved, shared)
 
-    def _run_batch(self, passes: "_Passes", batch: MemberBatch) -> bool:
+    def _run_batch(self, passes: BatchPasses, batch: MemberBatch) -> bool:
         """Run one batch and add it to the results; return False where memory ran out.
 
         In that case nothing of the batch is added, and later batches have half its rows.
         """
         try:
-            passes.run(batch)
+            passes.run(batch, self.batch)
         except torch.OutOfMemoryError:
             if self.batch == 1:
                 raise
@@ -236,89 +214,3 @@ class _Shared:
 
     def part(self, members: slice) -> "_Shared":
         return replace(self, groups=self.groups.part(members), kept=self.kept[members])
-
-
-class _Passes:
-    """Runs the batches of several targets together.
-
-    `active`: the numbers of the targets.
-    """
-
-    def __init__(self, main: MainPass, active: Sequence[int], observers: Sequence[PassObserver | None]) -> None:
-        self.main = main
-        self.targets = [main.targets[number] for number in active]
-        self.observers = [observers[number] for number in active]
-        self._ends = EndPasses([target.explained for target in self.targets], main._baselines, main.count) if active else None
-        self._grids = list(dict.fromkeys(grid for target in self.targets for grid in target.grids))
-
-    def run(self, batch: MemberBatch) -> None:
-        """Run a batch, show its scores to the observers, and add them to the sums."""
-        assert self._ends is not None
-        ends = self._ends.of(batch.rows, batch.cluster)
-        scores = self._scores(batch, ends)
-        for observer, its_ends, its_scores in zip(self.observers, ends, scores, strict=True):
-            if observer is not None:
-                observer.see_batch(batch, its_ends, its_scores)
-        for target, its_ends, its_scores in zip(self.targets, ends, scores, strict=True):
-            target.add(batch, its_ends, its_scores)
-
-    def _scores(self, batch: MemberBatch, ends: Sequence[PathEnds]) -> list[dict[str, Tensor]]:
-        """Hand each method its points in ascending order; return each target's scores by key."""
-        methods: Methods = [
-            target.methods(batch, its_ends, self.main.batch, self.main.count)
-            for target, its_ends in zip(self.targets, ends, strict=True)
-        ]
-        for grid in self._grids:
-            self._visit(grid, methods, ends)
-        makers: dict[tuple[int, str], Callable[[], Tensor]] = {}
-        keys: dict[str, tuple[int, str]] = {}
-        groups = {key: _Group(self.targets, methods, key) for key in dict.fromkeys(key for each in methods for key in each)}
-        for number, target in enumerate(self.targets):
-            for key, method in methods[number].items():
-                makers[number, key] = partial(self._checked, groups[key], number, method, batch)
-            keys |= {id: (number, key) for id, key in target.keys.items()}
-        scores = all_scores(makers, keys)
-        return [{key: scores[number, key] for key in each} for number, each in enumerate(methods)]
-
-    def _checked(self, group: "_Group", number: int, method: ScoringMethod, batch: MemberBatch) -> Tensor:
-        return self.targets[number].check(group.key, method, batch, group.scores(number))
-
-    def _visit(self, grid: Grid, methods: Methods, ends: Sequence[PathEnds]) -> None:
-        """Hand the points of one grid to the methods that need them: x′, the inner points, x."""
-        numbers = [number for number, target in enumerate(self.targets) if grid in target.grids]
-        walks = [
-            input_walk(self.targets[number].context, ends[number], size=self.main.batch, count=self.main.count, precision="float32")
-            for number in numbers
-        ]
-        starts, inputs = (list(enumerate(getattr(ends[number], end) for number in numbers)) for end in ("start", "input"))
-        for index, point in chain(starts, points_of_targets(walks, dict(grid)), inputs):
-            number = numbers[index]
-            self.targets[number].visit(grid, methods[number], point.precise())
-
-
-class _Group:
-    """One method for all targets. Its scores are computed together, at the first call."""
-
-    def __init__(self, targets: Sequence[TargetPass], methods: Methods, key: str) -> None:
-        self.key = key
-        self._methods = {number: each[key] for number, each in enumerate(methods) if key in each}
-        self._records = [targets[number].result.by_key[key] for number in self._methods]
-        self._scores: dict[int, Tensor] = {}
-        self._error: EngineError | None = None
-
-    def scores(self, number: int) -> Tensor:
-        """Return the scores of a target. Raises the EngineError of the method for all targets."""
-        if not self._scores and self._error is None:
-            self._compute()
-        if self._error is not None:
-            raise self._error
-        return self._scores[number]
-
-    def _compute(self) -> None:
-        began, group = perf_counter(), list(self._methods.values())
-        try:
-            self._scores = dict(zip(self._methods, type(group[0]).by_target(group), strict=True))
-        except EngineError as error:
-            self._error = error
-        for record in self._records:
-            record.seconds += (perf_counter() - began) / len(group)

@@ -28,7 +28,8 @@ def sums_from(arrays: Arrays, prefix: str, examples: Sequence[int]) -> list[Mask
     )
     assert score is not None
     assert magnitude is not None
-    of_batches = None if values is None else np.split(values.T, np.cumsum(examples)[:-1], axis=1)
+    # The layout decides how numpy adds, and arrays of another process have another one.
+    of_batches = None if values is None else np.split(np.ascontiguousarray(values.T), np.cumsum(examples)[:-1], axis=1)
     return [
         MaskSums(
             score[number],

@@ -1,0 +1,130 @@
+"""The passes of one batch of the main pass: its examples run along their paths, for all targets."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import chain
+from time import perf_counter
+
+from torch import Tensor
+
+from unitrank_engine.attribution.grids import Grid
+from unitrank_engine.attribution.path_ends import EndPasses
+from unitrank_engine.attribution.ranking_errors import all_scores
+from unitrank_engine.attribution.scores import Drops
+from unitrank_engine.attribution.target_pass import TargetPass
+from unitrank_engine.errors import EngineError
+from unitrank_engine.job.baselines import Baselines
+from unitrank_engine.job.clusters.membership import MemberBatch
+from unitrank_engine.methods import PathEnds, ScoringMethod
+from unitrank_engine.methods.batch import Count
+from unitrank_engine.methods.path.walk import input_walk, points_of_targets
+from unitrank_schemas.base import Fill
+
+Methods = list[dict[str, ScoringMethod]]
+"""For each target, its methods by `score_key`."""
+
+
+class PassObserver:
+    """Receives each batch of the main pass, before its tensors are freed."""
+
+    fill: Fill | None = None
+    """The fill of the units that the observer replaces."""
+    drops: dict[str, Drops]
+    """The drops of each example, by the `score_key` of the scores: of a range, or of all."""
+
+    def begin(self, examples: int) -> None:
+        """Begin a range with this number of examples."""
+
+    def see_batch(self, batch: MemberBatch, ends: PathEnds, scores: dict[str, Tensor]) -> None:
+        """Receive a batch: its examples, their path ends, and scores by key, `[rows, units]`."""
+
+
+class BatchPasses:
+    """Runs the batches of several targets together.
+
+    `observers`: one for each target, or None.
+    `count`: called after every pass with its rows.
+    """
+
+    def __init__(
+        self, targets: Sequence[TargetPass], observers: Sequence[PassObserver | None], baselines: Baselines, count: Count
+    ) -> None:
+        self.targets = targets
+        self.observers = observers
+        self._count = count
+        self._ends = EndPasses([target.explained for target in self.targets], baselines, count) if targets else None
+        self._grids = list(dict.fromkeys(grid for target in self.targets for grid in target.grids))
+
+    def run(self, batch: MemberBatch, size: int) -> None:
+        """Run a batch, show its scores to the observers, and add them to the sums.
+
+        `size`: rows in one pass through the model, at most.
+        """
+        assert self._ends is not None
+        ends = self._ends.of(batch.rows, batch.cluster)
+        scores = self._scores(batch, ends, size)
+        for observer, its_ends, its_scores in zip(self.observers, ends, scores, strict=True):
+            if observer is not None:
+                observer.see_batch(batch, its_ends, its_scores)
+        for target, its_ends, its_scores in zip(self.targets, ends, scores, strict=True):
+            target.add(batch, its_ends, its_scores)
+
+    def _scores(self, batch: MemberBatch, ends: Sequence[PathEnds], size: int) -> list[dict[str, Tensor]]:
+        """Hand each method its points in ascending order; return each target's scores by key."""
+        methods: Methods = [
+            target.methods(batch, its_ends, size, self._count) for target, its_ends in zip(self.targets, ends, strict=True)
+        ]
+        for grid in self._grids:
+            self._visit(grid, methods, ends, size)
+        makers: dict[tuple[int, str], Callable[[], Tensor]] = {}
+        keys: dict[str, tuple[int, str]] = {}
+        groups = {key: _Group(self.targets, methods, key) for key in dict.fromkeys(key for each in methods for key in each)}
+        for number, target in enumerate(self.targets):
+            for key, method in methods[number].items():
+                makers[number, key] = partial(self._checked, groups[key], number, method, batch)
+            keys |= {id: (number, key) for id, key in target.keys.items()}
+        scores = all_scores(makers, keys)
+        return [{key: scores[number, key] for key in each} for number, each in enumerate(methods)]
+
+    def _checked(self, group: "_Group", number: int, method: ScoringMethod, batch: MemberBatch) -> Tensor:
+        return self.targets[number].check(group.key, method, batch, group.scores(number))
+
+    def _visit(self, grid: Grid, methods: Methods, ends: Sequence[PathEnds], size: int) -> None:
+        """Hand the points of one grid to the methods that need them: x′, the inner points, x."""
+        numbers = [number for number, target in enumerate(self.targets) if grid in target.grids]
+        walks = [
+            input_walk(self.targets[number].context, ends[number], size=size, count=self._count, precision="float32")
+            for number in numbers
+        ]
+        starts, inputs = (list(enumerate(getattr(ends[number], end) for number in numbers)) for end in ("start", "input"))
+        for index, point in chain(starts, points_of_targets(walks, dict(grid)), inputs):
+            number = numbers[index]
+            self.targets[number].visit(grid, methods[number], point.precise())
+
+
+class _Group:
+    """One method for all targets. Its scores are computed together, at the first call."""
+
+    def __init__(self, targets: Sequence[TargetPass], methods: Methods, key: str) -> None:
+        self.key = key
+        self._methods = {number: each[key] for number, each in enumerate(methods) if key in each}
+        self._records = [targets[number].result.by_key[key] for number in self._methods]
+        self._scores: dict[int, Tensor] = {}
+        self._error: EngineError | None = None
+
+    def scores(self, number: int) -> Tensor:
+        """Return the scores of a target. Raises the EngineError of the method for all targets."""
+        if not self._scores and self._error is None:
+            self._compute()
+        if self._error is not None:
+            raise self._error
+        return self._scores[number]
+
+    def _compute(self) -> None:
+        began, group = perf_counter(), list(self._methods.values())
+        try:
+            self._scores = dict(zip(self._methods, type(group[0]).by_target(group), strict=True))
+        except EngineError as error:
+            self._error = error
+        for record in self._records:
+            record.seconds += (perf_counter() - began) / len(group)
