@@ -145,6 +145,24 @@ def test_job_when_nodes_compute_ranges_then_each_gets_the_bits_of_one_process(tm
         }
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("short_ranges")
+def test_job_when_64_nodes_compute_one_row_each_then_all_get_the_bits_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(batch_size.LIMITS, "cpu", (1, 1))
+    request, nodes = {"methods": ["gradient"], "ablation": None, "clusters": {"by": "label"}}, Nodes(64)
+    _, expected = job(tmp_path / "local", LocalRunner(), **request)
+
+    results = nodes.run(lambda node: job(tmp_path / str(node.number), node, **request))
+
+    assert nodes.ranges >= 40
+    for _, arrays in results:
+        assert {name: array.tobytes() for name, array in arrays.items()} == {
+            name: array.tobytes() for name, array in expected.items()
+        }
+
+
 @pytest.mark.check
 def test_job_when_it_has_several_ranges_then_scores_are_those_of_one_range(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     whole, ablation = Counting(), {"random": 3}
