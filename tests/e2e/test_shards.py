@@ -18,6 +18,7 @@ from tests.e2e.conftest import ended
 from tests.e2e.stores.conftest import installed_on
 from tests.support.polling import wait_until
 from tests.support.servers.remote_sources import Bucket, s3
+from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import EmbeddedServer
 
 pytestmark = [pytest.mark.check, pytest.mark.timeout(180)]
@@ -44,6 +45,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def http(server: EmbeddedServer, bucket: Bucket, folder: Path) -> Iterator[httpx.Client]:
     settings = {**bucket.environment, "UNITRANK_SOURCES": f"s3://sets/,file://{folder}"}
+    with connect(server.url) as client:
+        # Keys of earlier tests would refuse requests without a key.
+        client.flushall()
     with installed_on(server.url, **settings) as running, httpx.Client(base_url=running.url, timeout=90) as http:
         put_model(http, "net", nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), torch.randn(2, 6), folder)
         yield http

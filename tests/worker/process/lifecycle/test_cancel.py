@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.clock import Clock
 from tests.support.polling import wait_until
-from tests.worker.process.conftest import Bench, Running, cancel
+from tests.worker.process.conftest import Bench, Running, cancel, gone
 from tests.worker.process.lifecycle.test_counters import counted
 from unitrank_store.jobs.record import ENDED
 from unitrank_store.queue.rq_queue import depth
@@ -46,7 +46,9 @@ def cold_start(bench: Bench) -> tuple[Path, Running]:
     warm.touch()
     worker = bench.start(engine="Cold")
     warm.unlink()
-    psutil.Process(worker.child()).kill()
+    child = psutil.Process(worker.child())
+    child.kill()
+    wait_until(lambda: gone(child.pid), "the warm child ends")
     return warm, worker
 
 
