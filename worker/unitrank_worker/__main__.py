@@ -69,7 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tracing.configure("worker")
     for variable in unknown_variables(os.environ):
         log.warning("unknown variable", name=variable.name, nearest=variable.nearest)
-    worker = build(settings, KINDS[options.queue], options.name, options.device, options.engine, options.drain)
+    try:
+        worker = build(settings, KINDS[options.queue], options.name, options.device, options.engine, options.drain)
+    except ValueError as error:
+        # For example, a place of UNITRANK_SOURCES is not a URI.
+        log.error("not started", worker=options.name, error=str(error))
+        return NOT_POSSIBLE
     try:
         report_faults(worker.connection)
         namesake = living_namesake(WorkerRegistry(worker.connection, settings.heartbeat_grace), options.name)
