@@ -15,6 +15,7 @@ import redis
 import structlog
 
 from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.blobs.sources import check_drivers
 from unitrank_store.contents.models import ModelStore
 from unitrank_store.contents.waiting_jobs import reject_model
 from unitrank_store.errors import UnsupportedStore
@@ -70,9 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for variable in unknown_variables(os.environ):
         log.warning("unknown variable", name=variable.name, nearest=variable.nearest)
     try:
+        check_drivers(settings.sources)
         worker = build(settings, KINDS[options.queue], options.name, options.device, options.engine, options.drain)
     except ValueError as error:
-        # For example, a place of UNITRANK_SOURCES is not a URI.
         log.error("not started", worker=options.name, error=str(error))
         return NOT_POSSIBLE
     try:
