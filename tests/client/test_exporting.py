@@ -19,6 +19,8 @@ from unitrank_engine.archive import clean, load
 from unitrank_engine.archive.mark import MARK
 from unitrank_engine.program import Program
 
+pytestmark = pytest.mark.check
+
 
 class Net(nn.Module):
     """A network with a region without gradients, a dropout, and two outputs."""

@@ -64,6 +64,7 @@ def test_job_when_logged_then_the_run_has_verdicts_tables_pictures_and_origin(jo
     assert len(clusters) == 2 * 2
 
 
+@pytest.mark.check
 def test_job_when_a_run_is_named_or_none_is_active_then_is_logged_there(job_result: unitrank.JobResult, folder: Path) -> None:
     import mlflow
 

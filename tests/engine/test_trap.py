@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from examples import trap
 
+pytestmark = pytest.mark.check
+
 
 @pytest.fixture(scope="module")
 def mixed() -> dict[str, Any]:

@@ -60,6 +60,7 @@ def test_job_when_it_was_not_checked_then_is_checked_and_runs_and_the_model_stay
     assert [(model.digest, model.name) for model in engine.warm()] == [("sha256:1", "m")]
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("clusters", [{"by": "label"}, {"by": "kmeans", "k": 2, "layer": "0"}], ids=["labels", "k-means"])
 def test_job_when_its_dataset_is_in_shards_then_is_equal_to_the_bit(engine: TorchEngine, tmp_path: Path, clusters: Json) -> None:
     archive, manifest = inspected(engine, tmp_path)

@@ -53,6 +53,7 @@ def test_every_example_is_run_here_or_is_tested_elsewhere() -> None:
     assert all((ROOT / test).exists() for test in elsewhere.values())
 
 
+@pytest.mark.check
 def test_ideas_when_run_then_the_page_shows_what_it_prints(run_example: RunExample) -> None:
     """Digits may differ between machines; words and verdicts may not."""
     page = (ROOT / "docs" / "ideas.md").read_text()
@@ -121,6 +122,7 @@ def test_pipeline_when_run_then_its_exit_code_tells_whether_the_gate_is_met(url:
     assert "2 units can be replaced in 2 ways only" in undecided.stderr
 
 
+@pytest.mark.check
 def test_pipeline_when_the_request_is_wrong_then_exits_with_2_and_names_the_error(url: str, build: Path) -> None:
     wrong = _pipeline(url, build, "--layer", "relu9")
 

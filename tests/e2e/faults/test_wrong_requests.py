@@ -13,6 +13,8 @@ from tests.e2e.conftest import save
 from unitrank.client.sync import Client
 from unitrank.errors import NotSucceeded
 
+pytestmark = pytest.mark.check
+
 Json = dict[str, Any]
 ROWS = 12
 

@@ -120,6 +120,7 @@ def test_archive_when_loaded_then_it_takes_the_modules_inputs_and_computes_what_
     torch.testing.assert_close(output, net.run(), rtol=0, atol=1e-6)
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("name", NAMES)
 def test_every_method_has_a_result_at_every_cut_and_at_some_other_places(name: str, loaded: Loaded, tmp_path: Path) -> None:
     net = Net(name, loaded(name), tmp_path)

@@ -113,6 +113,7 @@ def test_outputs_of_a_tuple_are_numbered_and_a_layer_that_returns_a_tuple_has_it
     assert model.split(model.place("gru", "output"), "output.0").cut
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(("name", "key"), [(name, key) for name in MAKERS for key in net_of(name).taps])
 def test_a_place_is_a_cut_unless_a_path_leads_around_the_place(name: str, key: Key) -> None:
     split = program(name).split(program(name).place(*key), "output")

@@ -158,8 +158,9 @@ def test_job_when_it_reuses_parts_then_the_result_is_equal_to_the_bit(name: str,
     assert rows(outcome) < rows(alone) or name == "no_ablation"
 
 
-NETS = [("in_place", "relu1"), ("shared", "act@1"), ("residual", "blocks.0")]
+NETS = [("in_place", "relu1"), ("shared", "act@1")]
 MORE_NETS = [
+    ("residual", "blocks.0"),
     ("functional", "fc1"), ("residual", "blocks.0.act"), ("transformer", "encoder.linear1"), ("attentive", "attention.value"),
     ("convolutional", "input"),
 ]  # fmt: skip
@@ -250,6 +251,7 @@ class Wide(nn.Module):
         return out
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("network", [Folded, Wide])
 def test_job_when_passes_cannot_be_shared_or_are_nested_then_the_result_is_the_same(
     network: type[nn.Module], tmp_path: Path

@@ -48,6 +48,7 @@ def test_preflight_when_the_request_is_not_allowed_then_is_a_problem(serve: Serv
     assert "access-control-allow-origin" not in answer.headers
 
 
+@pytest.mark.check
 def test_answer_when_the_origin_is_named_then_the_page_may_read_it_even_an_error(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ PUBLIC = {"X-Forwarded-Host": "rank.example.org", "X-Forwarded-Proto": "https"}
 LINK = re.compile(r"""\b(?:href|src|action|data-events|data-put|data-url)="([^"#]*)""")
 
 
+@pytest.mark.check
 def test_prefix_when_set_then_every_link_of_every_page_is_below_it_and_works(serve: Serve) -> None:
     client, served = serve(root_path=PREFIX)
     id = succeeded(client, served)

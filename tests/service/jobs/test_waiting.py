@@ -39,6 +39,7 @@ def test_get_with_wait_answers_with_the_state_when_the_time_is_over(client: http
     assert client.get(f"/v1/jobs/{id}", params={"wait": 0.05}).json()["status"] == "queued"
 
 
+@pytest.mark.check
 def test_many_waits_at_once_are_all_answered(client: httpx.Client, served: Served) -> None:
     id = post(client)["id"]
     limits = httpx.Limits(max_connections=120)

@@ -149,6 +149,7 @@ def test_deliveries_when_another_tenant_asks_then_are_404(serve: Serve, receiver
     assert client.get(f"/v1/jobs/{id}/deliveries").status_code == 401
 
 
+@pytest.mark.check
 def test_deliveries_when_two_keys_want_them_then_each_is_signed_with_its_own_secret(
     serve: Serve, receiver: WebhookReceiver
 ) -> None:
@@ -164,6 +165,7 @@ def test_deliveries_when_two_keys_want_them_then_each_is_signed_with_its_own_sec
         assert Webhook(served.backend.keys.webhook_secret(key.id)).verify(received.body, received.headers)["id"] == id
 
 
+@pytest.mark.check
 def test_service_when_killed_between_end_and_delivery_then_delivers_once_after_its_restart(
     redis_url: str, tmp_path: Path, receiver: WebhookReceiver
 ) -> None:

@@ -74,6 +74,7 @@ def test_inspection_when_it_uses_its_cpu_time_then_is_stopped_and_rejected(bench
     assert "0.5" in problem["detail"]
 
 
+@pytest.mark.check
 def test_worker_when_signalled_to_stop_then_finishes_its_job_and_takes_no_other(bench: Bench, tmp_path: Path) -> None:
     worker = bench.start()
     child = worker.child()
