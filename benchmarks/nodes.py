@@ -9,6 +9,7 @@ worker to its end. Both results must be equal to the bit.
 import argparse
 import statistics
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from benchmarks.support.goals import report_missed
 from benchmarks.support.running import running
 from benchmarks.support.uploads import put_dataset, put_model
 
+START_SECONDS = 120.0
 GOAL = 1.8
 """How many times faster two nodes are, at least."""
 JOB: dict[str, Any] = {
@@ -51,7 +53,7 @@ def main() -> None:
             with running(worker) as url, httpx.Client(base_url=url, timeout=90, trust_env=False) as http:
                 x = np.random.default_rng(0).normal(size=(options.examples, 1, 28, 28)).astype(np.float32)
                 put_dataset(http, "x", Path(folder), x=x)
-                put_dataset(http, "few", Path(folder), x=x[:64])
+                put_dataset(http, "few", Path(folder), x=x[:1300])
                 put_model(http, "net", network, torch.randn(2, 1, 28, 28), Path(folder))
                 pairs = [_pair(http, cluster, seed) for seed in range(options.repeats)]
         finally:
@@ -65,29 +67,30 @@ def main() -> None:
 
 def _pair(http: httpx.Client, cluster: RayCluster, seed: int) -> tuple[float, float]:
     """The seconds of the same job on one node and on two."""
-    one, arrays = _run(http, seed, 1)
+    one, arrays = _run(http, seed)
     cluster.add("second")
-    _warm(http, seed)
-    two, same = _run(http, seed, 2)
+    _warm(http, cluster, seed)
+    two, same = _run(http, seed)
     cluster.remove("second")
     if arrays != same:
         raise SystemExit("the results of one node and of two nodes differ")
     return one, two
 
 
-def _warm(http: httpx.Client, seed: int) -> None:
-    """Run small jobs until two nodes compute."""
-    for number in range(200):
-        summary, _ = _result(http, {**JOB, "dataset": "few", "ablation": None, "seed": 1000 * (seed + 1) + number})
-        if summary["cost"].get("nodes") == 2:
-            return
-    raise SystemExit("the second node computes nothing")
+def _warm(http: httpx.Client, cluster: RayCluster, seed: int) -> None:
+    """Wait until both nodes have a process, and have loaded the model."""
+    deadline, jobs = time.monotonic() + START_SECONDS, 0
+    few = {**JOB, "dataset": "few", "methods": ["gradient"], "ablation": None}
+    # A worker starts a process on a new node while it divides a job.
+    while jobs < 3 or len(cluster.actors()) < 2:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"the second node has no process after {START_SECONDS:.0f} s")
+        _result(http, {**few, "seed": 1000 + jobs})
+        jobs += len(cluster.actors()) == 2
 
 
-def _run(http: httpx.Client, seed: int, nodes: int) -> tuple[float, bytes]:
+def _run(http: httpx.Client, seed: int) -> tuple[float, bytes]:
     summary, arrays = _result(http, {**JOB, "seed": seed})
-    if summary["cost"]["nodes"] != nodes:
-        raise SystemExit(f"{summary['cost']['nodes']} nodes have computed, not {nodes}")
     return summary["cost"]["seconds"], arrays
 
 
