@@ -151,7 +151,7 @@ def test_job_when_64_nodes_compute_one_row_each_then_all_get_the_bits_of_one_pro
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(batch_size.LIMITS, "cpu", (1, 1))
-    request, nodes = {"methods": ["gradient"], "ablation": None, "clusters": {"by": "label"}}, Nodes(64)
+    request, nodes = {"methods": ["gradient"], "ablation": None, "clusters": {"by": "all"}}, Nodes(64)
     _, expected = job(tmp_path / "local", LocalRunner(), **request)
 
     results = nodes.run(lambda node: job(tmp_path / str(node.number), node, **request))
