@@ -53,8 +53,9 @@ def rows_behind(split: Split, device: torch.device) -> int:
 def rows_of_range(operations: float, *, clusters: int, batch: int, device: torch.device) -> int:
     """The rows of one range of a pass, at least one batch.
 
-    `operations`: floating-point operations of one row. They must not depend on the job's methods,
-    so that the sums of a method do not either.
+    `operations`: floating-point operations of one row. Where the ranges' results are added, these
+        must not depend on the job's methods: a method's sums would depend on the other methods.
+    `clusters`: the clusters whose sums each range gives; 0 where it gives none.
     `batch`: the rows of a batch.
     """
     rows = max(int(RANGE_OPERATIONS[device.type] / max(1.0, operations)), ROWS_PER_CLUSTER * clusters)
