@@ -28,7 +28,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint con
 PIP_EDITABLE := $(PIP) --no-build-isolation $(if $(TORCH_INDEX),--extra-index-url '$(TORCH_INDEX)') --editable
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: install demo test check check-tests check-redis slow lint lock docs picture bench parity fuzz chaos load schemathesis clean
+.PHONY: install demo test check check-tests check-redis check-integrations pipelines slow lint lock docs picture bench parity fuzz chaos load schemathesis clean
 .DEFAULT_GOAL := install
 .DELETE_ON_ERROR:
 
@@ -71,16 +71,16 @@ PARALLEL := --numprocesses=$(TEST_PROCESSES) --dist=worksteal
 OR_NONE := || test $$? -eq 5
 
 test: install
-	$(PYTEST) $(PARALLEL) -m 'not (slow or check)' $(TEST_ARGUMENTS) $(OR_NONE)
+	$(PYTEST) $(PARALLEL) -m 'not (slow or check or integrations)' $(TEST_ARGUMENTS) $(OR_NONE)
 
 # All parts that `.ci/run` runs.
-check: lint docs test check-tests check-redis
+check: lint docs test check-tests check-redis check-integrations
 
 # The tests that `make test` leaves out: the browser, the wheel, the images, killed processes, and
 # each method at each place of each network. Tests marked `serial` measure time: they run last and
 # alone.
 check-tests: install
-	$(PYTEST) $(PARALLEL) -m 'check and not (slow or serial)' $(CHECK_ARGUMENTS) $(OR_NONE)
+	$(PYTEST) $(PARALLEL) -m 'check and not (slow or serial or integrations)' $(CHECK_ARGUMENTS) $(OR_NONE)
 	$(PYTEST) -m 'check and serial and not slow' $(CHECK_ARGUMENTS) $(OR_NONE)
 
 # The tests of the store on Redis; `make test` runs them on Valkey. Without redis-server they are
@@ -91,10 +91,19 @@ check-redis: install
 	elif [ -n "$$CI" ]; then echo 'make: redis-server is not on PATH' >&2; exit 1; \
 	else echo 'skipped: the tests of the store on Redis need redis-server on PATH'; fi
 
+# Clients that other projects generate, and pipelines of other projects. Each test installs the
+# other project into a folder of `.environments`.
+check-integrations: install
+	$(PYTEST) --timeout=600 -m 'integrations and not slow' tests/e2e/integrations
+
+# The same for all pipelines: `.ci/run` leaves out those that take minutes to install.
+pipelines: install
+	$(PYTEST) --timeout=1800 -m integrations tests/e2e/integrations
+
 # Tests that take minutes: time limits and large data. SLOW_ARGUMENTS='tests/e2e/test_large.py' runs
 # one file.
 slow: install
-	$(PYTEST) -m slow $(SLOW_ARGUMENTS)
+	$(PYTEST) -m 'slow and not integrations' $(SLOW_ARGUMENTS)
 
 lint: install
 	$(BIN)/ruff check .
@@ -152,5 +161,5 @@ schemathesis: install
 	SCHEMATHESIS_EXAMPLES=$(SCHEMATHESIS_EXAMPLES) $(BIN)/python -m pytest -m '' tests/service/openapi/test_schemathesis.py
 
 clean:
-	rm -rf .venv build dist *.egg-info demo-result fuzz-findings parity-records site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .environments build dist *.egg-info demo-result fuzz-findings parity-records site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

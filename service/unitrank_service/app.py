@@ -43,6 +43,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.monotonic) 
         redoc_url=None,
         lifespan=_lifespan,
         separate_input_output_schemas=False,
+        generate_unique_id_function=lambda route: route.name,
         telemetry=_telemetry(settings.root_path),
     )
     app.state.settings = settings

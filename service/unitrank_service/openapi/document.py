@@ -1,5 +1,6 @@
 """The OpenAPI document: FastAPI's document, completed with problems, keys and examples."""
 
+import json
 from typing import Any
 
 from fastapi import FastAPI
@@ -47,6 +48,15 @@ SUCCESS = {
 }
 """Status → description of a response for which its route has none."""
 
+REQUEST_ID = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "Id of the request in the answer and in every line of the log. Without a valid id the service makes one.",
+}
+"""The header that every request may have."""
+
 _TEMPLATE = "#/components/schemas/{model}"
 
 
@@ -63,7 +73,13 @@ def install(app: FastAPI) -> None:
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
-    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        separate_input_output_schemas=app.separate_input_output_schemas,
+    )
     components = document.setdefault("components", {})
     components["securitySchemes"] = {
         "key": {
@@ -80,6 +96,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     document["webhooks"] = {"job.ended": {"post": WEBHOOK}}
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+    _describe_structured_defaults(schemas)
     examples = examples_by_schema()
     for path in document["paths"].values():
         for method, operation in path.items():
@@ -90,11 +107,24 @@ def _document(app: FastAPI) -> dict[str, Any]:
     return document
 
 
+def _describe_structured_defaults(node: Any) -> None:
+    """Move each default that is an object or an array from the schemas into their descriptions.
+
+    Generators of clients reject such a default. A client that sends nothing gets the default.
+    """
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _describe_structured_defaults(child)
+    if isinstance(node, dict) and isinstance(node.get("default"), dict | list):
+        default = json.dumps(node.pop("default"))
+        node["description"] = f"{node.get('description', '')} Default: `{default}`.".lstrip()
+
+
 def _complete(operation: dict[str, Any]) -> None:
     """Add scope, key, X-Request-ID and descriptions to an operation; remove FastAPI's own 422."""
     scope = operation.get("x-scope", "read")
     operation["security"] = [] if scope == PUBLIC else [{}, {"key": []}]
     operation["x-scope"] = scope
+    operation.setdefault("parameters", []).append(REQUEST_ID)
     # FastAPI adds a 422 of type application/json to every route with a parameter.
     responses = operation["responses"]
     if "application/json" in responses.get("422", {}).get("content", {}):

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from docs.generate import openapi
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from pydantic import BaseModel
@@ -136,3 +137,36 @@ def test_a_job_as_shown_can_be_posted_again(client: httpx.Client, served: Served
 
     assert again.status_code == 202
     assert again.json()["request"] == resource["request"]
+
+
+def test_the_committed_document_is_the_one_that_the_service_answers(page: Json) -> None:
+    assert openapi.FILE.read_text(encoding="utf-8") == openapi.text(), "run: python docs/generate/openapi.py"
+    assert page == json.loads(openapi.text())
+
+
+def test_each_schema_has_one_name(page: Json) -> None:
+    titles = [schema.get("title", name) for name, schema in page["components"]["schemas"].items()]
+
+    assert len(set(titles)) == len(titles)
+    assert not [name for name in page["components"]["schemas"] if name.endswith(("-Input", "-Output"))]
+
+
+def test_each_operation_has_a_short_name(page: Json) -> None:
+    names = [operation["operationId"] for _, operation in operations(page)]
+
+    assert len(set(names)) == len(names)
+    assert {"post_job", "get_result", "list_models"} <= set(names)
+
+
+def test_no_default_is_an_object_or_an_array(page: Json) -> None:
+    def defaults(node: Any) -> Iterator[Any]:
+        if isinstance(node, dict):
+            yield from [node["default"]] if "default" in node else []
+        for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+            yield from defaults(child)
+
+    schemas = page["components"]["schemas"]
+    described = schemas["JobRequest"]["properties"]["clusters"]["description"]
+
+    assert not [default for default in defaults(schemas) if isinstance(default, dict | list)]
+    assert described == 'Default: `{"by": "all"}`.'

@@ -1,0 +1,1 @@
+"""Other projects use the service, each in an environment of its own."""
