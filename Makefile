@@ -64,8 +64,10 @@ $(INSTALLED): $(CREATED) pyproject.toml constraints.txt requirements.lock
 demo: $(DEMO_INSTALLED)
 	$(BIN)/unitrank demo
 
-# Each process of the tests gets one thread, because several processes share the cores.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+# Each process of the tests gets one thread, because several processes share the cores. The tests
+# start hundreds of processes, so Python keeps the compiled modules even if
+# PYTHONDONTWRITEBYTECODE is set.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PARALLEL := --numprocesses=$(TEST_PROCESSES) --dist=worksteal
 # pytest exits with 5 if the markers deselect all tests that TEST_ARGUMENTS names.
 OR_NONE := || test $$? -eq 5
