@@ -88,7 +88,7 @@ def test_extending_when_it_shows_code_then_the_code_is_in_the_sources() -> None:
 
 def copy_sources(to: Path) -> Path:
     """Copy the sources of the site to a folder that a test may change; returns the folder."""
-    for folder in ("docs", "examples", "api_schemas", "plots", "engine", "service"):
+    for folder in ("docs", "examples", "integrations", "api_schemas", "plots", "engine", "service"):
         shutil.copytree(ROOT / folder, to / folder)
     for file in ("mkdocs.yml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE"):
         shutil.copy(ROOT / file, to)

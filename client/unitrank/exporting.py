@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from unitrank.errors import NotPossible
 from unitrank.name_clashes import clash_of
+from unitrank.weight_files import whole_weights
 from unitrank_schemas.models import Architecture, Manifest
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def export_folder(
     """Writes an archive of a Transformers model from a folder that `save_pretrained` wrote.
 
     The service makes an equal archive from the same two files, `config.json` and
-    `model.safetensors`. No other file is read, and no hub is contacted.
+    `model.safetensors`. Weights in several files are joined. No other file is read, and no hub is
+    contacted.
 
     Args:
         folder: the folder with the model.
@@ -104,10 +106,10 @@ def export_folder(
     >>> manifest.outputs[0].name
     'logits'
     """
-    config, weights = _files(Path(folder))
+    config = _configuration(Path(folder))
     options = {"shape": shape, "position": position, "inputs": inputs}
     arguments = {"config": config, **{name: value for name, value in options.items() if value is not None}}
-    with _refusals():
+    with _refusals(), whole_weights(Path(folder)) as weights:
         from unitrank_engine.models import architectures
 
         manifest = architectures.inspect(Architecture(name="transformers", arguments=arguments), weights, Path(path))
@@ -145,18 +147,9 @@ def _tensors(module: Any, examples: Any) -> Any:
     return tensor if tensor.dtype in (torch.int64, torch.int32) else tensor.to(dtype)
 
 
-def _files(folder: Path) -> tuple[Any, Path]:
-    """The configuration, and the path of the weights."""
-    weights = folder / "model.safetensors"
-    if not weights.is_file():
-        is_split = (folder / "model.safetensors.index.json").is_file()
-        reason = "its weights are in several files" if is_split else "it has no model.safetensors"
-        raise NotPossible(
-            f"{folder} cannot be exported: {reason}; "
-            "load the model and save it again with save_pretrained(folder, max_shard_size='1TB')"
-        )
+def _configuration(folder: Path) -> Any:
     try:
-        return json.loads((folder / "config.json").read_text(encoding="utf-8")), weights
+        return json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise NotPossible(
             f"{folder} cannot be exported: its config.json cannot be read ({error}); give a folder that save_pretrained wrote"

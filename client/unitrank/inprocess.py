@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from unitrank.client.given import GivenRanking, LocalScores
 from unitrank.client.requests import request_body
-from unitrank.client.tables import array_of, table_file
+from unitrank.dataset_files import array_of, dataset_file
 from unitrank.errors import InvalidRequest, JobFailed, NotPossible
 from unitrank.exporting import export, needing_engine
 from unitrank.results import JobResult
@@ -167,15 +167,15 @@ def local_jobs(
 ) -> Iterator[LocalJobs]:
     """Yields jobs on a network and on data, with the errors of `rank`.
 
-    `data`, `fields`: as `table_file` takes them. `example_inputs`: None: the first rows of `x`.
+    `data`, `fields`: as `dataset_file` takes them. `example_inputs`: None: the first rows of `x`.
     `scores`: name of a dataset of scores → its fields.
 
     Raises ExportRefused, InvalidRequest, JobFailed and NotPossible.
     """
     with needing_engine(), ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="unitrank-"))
-        table = stack.enter_context(table_file(data, fields))
-        files = {name: stack.enter_context(table_file(None, columns)) for name, columns in scores.items()}
+        table = stack.enter_context(dataset_file(data, fields))
+        files = {name: stack.enter_context(dataset_file(None, columns)) for name, columns in scores.items()}
         from unitrank_engine.archive import clean
         from unitrank_engine.errors import EngineError
         from unitrank_tables import open_table

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from unitrank.client.tables import write_npz
+from unitrank.dataset_files import write_npz
 from unitrank.errors import NotPossible
 from unitrank.name_clashes import clash_of
 from unitrank_schemas.results import (

@@ -1,6 +1,7 @@
 """`unitrank.export`: the archive, and the error that names the line of the network."""
 
 import inspect
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import unitrank
@@ -237,8 +239,37 @@ def _without(name: str) -> Callable[[Path], object]:
     return lambda folder: (folder / name).unlink()
 
 
-def _in_parts(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder / "model.safetensors.index.json")
+def _split(folder: Path, files: int = 2) -> dict[str, str]:
+    """Split the weights of the folder into files, and return the index's map of weights."""
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = {weight: f"model-{number % files}.safetensors" for number, weight in enumerate(sorted(weights))}
+    for file in set(names.values()):
+        save_file({weight: weights[weight] for weight, holder in names.items() if holder == file}, folder / file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    return names
+
+
+def _index(change: Callable[[dict[str, str]], object]) -> Callable[[Path], object]:
+    """Split the weights, and change the index's map of weights."""
+
+    def split(folder: Path) -> None:
+        names = _split(folder)
+        changed = change(names) or names
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": changed}))
+
+    return split
+
+
+def test_folder_when_its_weights_are_in_several_files_then_the_archive_is_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    saved(tmp_path / "saved", BERT, "BertForSequenceClassification")
+    unitrank.export_folder(tmp_path / "saved", tmp_path / "whole.pt2", shape=[6])
+    _split(tmp_path / "saved", 3)
+
+    unitrank.export_folder(tmp_path / "saved", tmp_path / "split.pt2", shape=[6])
+
+    assert (tmp_path / "split.pt2").read_bytes() == (tmp_path / "whole.pt2").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -246,7 +277,10 @@ def _in_parts(folder: Path) -> None:
     [
         (_without("config.json"), {}, "its config.json cannot be read"),
         (_without("model.safetensors"), {}, "it has no model.safetensors"),
-        (_in_parts, {}, "its weights are in several files; load the model and save it again with save_pretrained"),
+        (_index(lambda names: names.update({"w": "../model-0.safetensors"})), {}, "names the file '../model-0.safetensors'"),
+        (_index(lambda names: names.update({"w": "gone.safetensors"})), {}, "'gone.safetensors', which is not in the folder"),
+        (_index(lambda names: names.update({"w": "model-0.safetensors"})), {}, "does not hold the weights"),
+        (_index(lambda names: [1]), {}, "cannot be read as an index of weights"),
         (lambda folder: (folder / "config.json").write_text("[]"), {}, "expected the content of config.json"),
         (lambda folder: None, {"shape": [13]}, "cannot be exported"),
         (lambda folder: None, {"position": 1}, "has one output for all tokens"),

@@ -10,6 +10,7 @@ from unitrank.client.endpoints import Calls
 from unitrank.client.http.transports import AsyncFlowRunner
 from unitrank.client.requests import COLLECTIONS, C, content_path
 from unitrank.client.uploads import put_dataset, put_model
+from unitrank.dataset_files import Columns
 from unitrank_schemas.datasets import Dataset
 from unitrank_schemas.models import Model
 
@@ -55,6 +56,7 @@ class AsyncModels(AsyncContents[Model]):
         example_inputs: Any = None,
         *,
         uri: str | None = None,
+        hub: str | Path | None = None,
         architecture: str | None = None,
         arguments: Mapping[str, Any] | None = None,
         wait: bool = True,
@@ -66,7 +68,7 @@ class AsyncModels(AsyncContents[Model]):
         options = {"architecture": architecture, "arguments": arguments, **more}
         calls = self._calls.within(timeout, quiet)
         return await self._runner.run(
-            put_model(calls, name, model, example_inputs, uri=uri, options=options, wait=wait, quiet=quiet)
+            put_model(calls, name, model, example_inputs, uri=uri, hub=hub, options=options, wait=wait, quiet=quiet)
         )
 
 
@@ -81,6 +83,7 @@ class AsyncDatasets(AsyncContents[Dataset]):
         data: Any = None,
         *,
         uri: str | None = None,
+        columns: Columns | None = None,
         wait: bool = True,
         timeout: float | None = None,
         quiet: bool = False,
@@ -88,5 +91,14 @@ class AsyncDatasets(AsyncContents[Dataset]):
     ) -> Dataset:
         """As `Datasets.put`."""
         return await self._runner.run(
-            put_dataset(self._calls.within(timeout, quiet), name, data, uri=uri, fields=fields, wait=wait, quiet=quiet)
+            put_dataset(
+                self._calls.within(timeout, quiet),
+                name,
+                data,
+                uri=uri,
+                columns=columns,
+                fields=fields,
+                wait=wait,
+                quiet=quiet,
+            )
         )

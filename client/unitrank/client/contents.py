@@ -10,6 +10,7 @@ from unitrank.client.endpoints import Calls
 from unitrank.client.http.transports import FlowRunner
 from unitrank.client.requests import COLLECTIONS, C, content_path
 from unitrank.client.uploads import put_dataset, put_model
+from unitrank.dataset_files import Columns
 from unitrank_schemas.datasets import Dataset
 from unitrank_schemas.models import Model
 
@@ -55,6 +56,7 @@ class Models(Contents[Model]):
         example_inputs: Any = None,
         *,
         uri: str | None = None,
+        hub: str | Path | None = None,
         architecture: str | None = None,
         arguments: Mapping[str, Any] | None = None,
         wait: bool = True,
@@ -66,12 +68,17 @@ class Models(Contents[Model]):
 
         Args:
             name: name of the model in the service.
-            model: a torch.nn.Module, which is exported; the path of an archive; or the path of a
-                safetensors file with the weights of `architecture`.
-            example_inputs: example inputs of a torch.nn.Module, as `unitrank.export` takes them.
+            model: a torch.nn.Module, which is exported; the path of an archive; the path of a
+                safetensors file with the weights of `architecture`; or a PyTorch model of MLflow,
+                such as `models:/net/3`, which MLflow loads on this machine and which is exported.
+            example_inputs: example inputs of a torch.nn.Module, as `unitrank.export` takes them;
+                for a model of MLflow the default is the example that was logged with it.
             uri: an address that the service reads the model from, instead of `model`.
+            hub: a Transformers model, instead of `model`: a folder that `save_pretrained` wrote, or
+                an id on the Hugging Face hub, which is downloaded to this machine and exported.
             architecture: name of an architecture that the operator of the service installed.
-            arguments: arguments of the architecture.
+            arguments: arguments of the architecture; for `hub`: `shape`, `position` and `inputs` of
+                `unitrank.export_folder`.
             wait: wait until the model was inspected; False: return after the upload.
             timeout: seconds for the upload and the inspection together; None: no limit.
             quiet: display no progress.
@@ -82,7 +89,9 @@ class Models(Contents[Model]):
         """
         options = {"architecture": architecture, "arguments": arguments, **more}
         calls = self._calls.within(timeout, quiet)
-        return self._runner.run(put_model(calls, name, model, example_inputs, uri=uri, options=options, wait=wait, quiet=quiet))
+        return self._runner.run(
+            put_model(calls, name, model, example_inputs, uri=uri, hub=hub, options=options, wait=wait, quiet=quiet)
+        )
 
 
 class Datasets(Contents[Dataset]):
@@ -96,6 +105,7 @@ class Datasets(Contents[Dataset]):
         data: Any = None,
         *,
         uri: str | None = None,
+        columns: Columns | None = None,
         wait: bool = True,
         timeout: float | None = None,
         quiet: bool = False,
@@ -105,9 +115,15 @@ class Datasets(Contents[Dataset]):
 
         Args:
             name: name of the dataset in the service.
-            data: the path of an .npz or safetensors file; a mapping of fields; or a
-                torch.utils.data.Dataset, whose tuples become the fields `x`, `y`, `field2`, …
+            data: the path of an .npz, safetensors, .npy, CSV or Parquet file, or of a folder with
+                one sub-folder of images for each class; a mapping of fields; an array, which becomes
+                `x`; a frame of pandas or Polars; or a dataset or DataLoader of PyTorch or a dataset
+                of Hugging Face. The parts of items that are tuples become the fields `x`, `y`,
+                `field2`, …
             uri: an address that the service reads the dataset from, instead of `data`.
+            columns: field → the column of `data` that it is, or the columns that it is stacked of
+                along axis 1: `columns={"x": ["age", "height"], "y": "label"}`. None: each column is
+                a field.
             wait: wait until the dataset is ready; False: return after the upload.
             timeout: seconds for the upload and the import together; None: no limit.
             quiet: display no progress.
@@ -117,5 +133,14 @@ class Datasets(Contents[Dataset]):
         a dataset, and Timeout.
         """
         return self._runner.run(
-            put_dataset(self._calls.within(timeout, quiet), name, data, uri=uri, fields=fields, wait=wait, quiet=quiet)
+            put_dataset(
+                self._calls.within(timeout, quiet),
+                name,
+                data,
+                uri=uri,
+                columns=columns,
+                fields=fields,
+                wait=wait,
+                quiet=quiet,
+            )
         )

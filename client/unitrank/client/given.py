@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from unitrank.client.endpoints import Calls
 from unitrank.client.http.operations import Flow, work
 from unitrank.client.requests import request_fields, to_json
-from unitrank.client.tables import array_of
 from unitrank.client.uploads import put_dataset
+from unitrank.dataset_files import array_of
 from unitrank.errors import NotPossible
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import MOST_IMPORTANCE_BYTES
@@ -164,7 +164,7 @@ def _uploaded(calls: Calls, scores: GivenRanking) -> Flow[Entry]:
     """Uploads the scores as a dataset, whose name follows from its content."""
     digest = yield from work(lambda: hashlib.sha256(repr(scores.clusters).encode() + scores.values.tobytes()).hexdigest())
     record = yield from put_dataset(
-        calls, f"given-{scores.name}-{digest[:16]}", None, uri=None, fields=scores.table(), wait=True, quiet=True
+        calls, f"given-{scores.name}-{digest[:16]}", None, uri=None, columns=None, fields=scores.table(), wait=True, quiet=True
     )
     return scores.entry(scores=f"{record.name}@{record.digest}")
 

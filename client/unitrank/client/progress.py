@@ -62,6 +62,12 @@ def uploading(name: str, file: Path, quiet: bool) -> Iterator[Callable[[int], No
         yield lambda count: None
 
 
+def noting(quiet: bool) -> Callable[[str], None]:
+    """Returns the function that displays a sentence, or one that does nothing."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
+    return lambda text: console.print(text, markup=False)
+
+
 def line_of(job: Job) -> str:
     """One line about a job: its status, stage, progress and remaining time."""
     progress = job.progress

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unitrank.client.endpoints import Calls
 from unitrank.client.http.operations import Flow, work
-from unitrank.client.progress import uploading
+from unitrank.client.progress import noting, uploading
 from unitrank.client.requests import C, content_path
-from unitrank.client.tables import table_file
+from unitrank.dataset_files import Columns, dataset_file
 from unitrank.errors import NotPossible
-from unitrank.exporting import export
+from unitrank.model_archives import hub_archive, model_archive
 from unitrank_schemas.datasets import Dataset
 from unitrank_schemas.models import MODEL_FORMATS, Model
 
@@ -30,6 +29,7 @@ def put_model(
     example_inputs: Any,
     *,
     uri: str | None,
+    hub: str | Path | None,
     options: Mapping[str, Any],
     wait: bool,
     quiet: bool,
@@ -38,15 +38,38 @@ def put_model(
 
     `options` are those of the model's format; an option that is None is not sent.
     """
-    record = yield from _put_model(calls, name, model, example_inputs, uri=uri, query=_query(options), quiet=quiet)
+    if hub is not None and options.get("architecture") is not None:
+        raise NotPossible("both hub and architecture were given; give one of them", code="invalid_request")
+    sources = {"a model": model, f"uri={uri!r}": uri, f"hub={str(hub)!r}": hub}
+    given = [text for text, source in sources.items() if source is not None]
+    if len(given) != 1:
+        raise NotPossible(
+            f"{'neither a model nor a uri nor a hub was given' if not given else 'both ' + ' and '.join(given) + ' were given'}; "
+            "give a network, the path of a file, uri=… or hub=…",
+            code="invalid_request",
+        )
+    if hub is not None:
+        archive = hub_archive(hub, options.get("arguments") or {})
+        query = _query({**options, "arguments": None})
+    else:
+        archive, query = model_archive(model, example_inputs), _query(options)
+    record = yield from _put_model(calls, name, archive, uri=uri, query=query, quiet=quiet)
     return (yield from _ready(calls, name, record, wait))
 
 
 def put_dataset(
-    calls: Calls, name: str, data: Any, *, uri: str | None, fields: Mapping[str, Any], wait: bool, quiet: bool
+    calls: Calls,
+    name: str,
+    data: Any,
+    *,
+    uri: str | None,
+    columns: Columns | None,
+    fields: Mapping[str, Any],
+    wait: bool,
+    quiet: bool,
 ) -> Flow[Dataset]:
     """Uploads the dataset, and waits until it is ready if `wait` is set."""
-    record = yield from _put_dataset(calls, name, data, uri=uri, fields=fields, quiet=quiet)
+    record = yield from _put_dataset(calls, name, data, uri=uri, columns=columns, fields=fields, quiet=quiet)
     return (yield from _ready(calls, name, record, wait))
 
 
@@ -57,23 +80,13 @@ def _ready(calls: Calls, name: str, record: C, wait: bool) -> Flow[C]:
 
 
 def _put_model(
-    calls: Calls,
-    name: str,
-    model: str | Path | torch.nn.Module | None,
-    example_inputs: Any,
-    *,
-    uri: str | None,
-    query: Mapping[str, str],
-    quiet: bool,
+    calls: Calls, name: str, archive: AbstractContextManager[Path], *, uri: str | None, query: Mapping[str, str], quiet: bool
 ) -> Flow[Model]:
     path = content_path(Model, name)
-    if (model is None) == (uri is None):
-        given = "neither a model nor a uri was given" if uri is None else f"both a model and uri={uri!r} were given"
-        raise NotPossible(f"{given}; give a network, the path of a file, or uri=…", code="invalid_request")
     if uri is not None:
         return (yield from calls.put_uri(path, uri, Model, query))
     with ExitStack() as stack:
-        file = yield from work(lambda: stack.enter_context(_archive(model, example_inputs)))
+        file = yield from work(lambda: stack.enter_context(archive))
         on_sent = stack.enter_context(uploading(name, file, quiet))
         return (yield from calls.put_file(path, file, Model, on_sent, query))
 
@@ -91,36 +104,15 @@ def _query(options: Mapping[str, Any]) -> dict[str, str]:
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
 
 
-def _put_dataset(calls: Calls, name: str, data: Any, *, uri: str | None, fields: Mapping[str, Any], quiet: bool) -> Flow[Dataset]:
+def _put_dataset(
+    calls: Calls, name: str, data: Any, *, uri: str | None, columns: Columns | None, fields: Mapping[str, Any], quiet: bool
+) -> Flow[Dataset]:
     path = content_path(Dataset, name)
     if uri is not None:
-        if data is not None or fields:
+        if data is not None or fields or columns:
             raise NotPossible(f"both data and uri={uri!r} were given; give one of them", code="invalid_request")
         return (yield from calls.put_uri(path, uri, Dataset))
     with ExitStack() as stack:
-        file = yield from work(lambda: stack.enter_context(table_file(data, fields)))
+        file = yield from work(lambda: stack.enter_context(dataset_file(data, fields, columns, note=noting(quiet))))
         on_sent = stack.enter_context(uploading(name, file, quiet))
         return (yield from calls.put_file(path, file, Dataset, on_sent))
-
-
-@contextmanager
-def _archive(model: Any, example_inputs: Any) -> Iterator[Path]:
-    """Yields the file to upload: the given file, or an archive that a network is exported to."""
-    if isinstance(model, str | Path):
-        if Path(model).is_dir():
-            raise NotPossible(
-                f"{model} is a folder; give a file, such as the archive that `unitrank export {model} net.pt2` writes "
-                "from a folder of Transformers",
-                code="no_file",
-            )
-        if not Path(model).is_file():
-            raise NotPossible(
-                f"the file {model} does not exist; give the path of a model archive or of a safetensors file", code="no_file"
-            )
-        yield Path(model)
-        return
-    if example_inputs is None:
-        raise NotPossible("example_inputs is missing: a network is exported with it; give for example example_inputs=x[:1]")
-    with tempfile.TemporaryDirectory(prefix="unitrank-") as folder:
-        export(model, example_inputs, Path(folder, "model.pt2"))
-        yield Path(folder, "model.pt2")

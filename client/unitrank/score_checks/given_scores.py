@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unitrank.client.given import GivenRanking, given
-from unitrank.client.tables import array_of
+from unitrank.dataset_files import array_of
 from unitrank.errors import NotPossible
 from unitrank.score_files import read_scores
 

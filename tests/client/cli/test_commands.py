@@ -138,9 +138,11 @@ def test_command_when_a_file_cannot_be_written_then_prints_one_line(run_command:
         (["compare", "j", "folder/gone"], "the file folder/gone does not exist; give the id of a job"),
         (["gate", "j", "--min-better-than-random", "90"], "--min-better-than-random"),
         (["gate", "j", "--max-p", "5"], "--max-p"),
-        (["put-model", "m"], "give either a model or --uri, and not both"),
+        (["put-model", "m"], "give one of a model, --uri and --hub"),
         (["put-model", "m", "net.py"], "name the network in it, such as net.py:network"),
-        (["put-model", "m", "."], ". is a folder; give a file"),
+        (["put-model", "m", "."], ". is a folder; for a folder of Transformers give hub='.' (on the command line --hub .)"),
+        (["put-dataset", "d", "t.csv", "--column", "x"], "--column 'x' is invalid: give FIELD=COLUMN"),
+        (["put-dataset", "d", "gone.csv"], "the file gone.csv does not exist"),
     ],
 )
 def test_command_when_an_argument_is_wrong_then_names_it_and_exits_with_2(

@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ from unitrank.cli.output import (
 )
 from unitrank.errors import NotPossible
 from unitrank.exporting import export
+from unitrank.model_archives import is_mlflow
 from unitrank_schemas.models import Model
 
 app = typer.Typer()
@@ -39,7 +40,11 @@ Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is r
 def put_model(
     name: Name,
     model: Annotated[
-        str | None, typer.Argument(help="An archive, a safetensors file, or a network: `net.py:name`, `package.module:name`.")
+        str | None,
+        typer.Argument(
+            help="An archive, a safetensors file, a network (`net.py:name`, `package.module:name`), or a PyTorch model of MLflow "
+            "(`models:/name/version`)."
+        ),
     ] = None,
     example: Annotated[
         list[str] | None,
@@ -48,6 +53,10 @@ def put_model(
         ),
     ] = None,
     uri: SourceUri = None,
+    hub: Annotated[
+        str | None,
+        typer.Option(help="A Transformers model instead: a folder that save_pretrained wrote, or an id on the Hugging Face hub."),
+    ] = None,
     architecture: Annotated[
         str | None, typer.Option(help="Name of an installed architecture that these weights belong to.")
     ] = None,
@@ -58,8 +67,8 @@ def put_model(
     as_json: AsJson = False,
 ) -> None:
     """Upload a model, and wait until the service has inspected it."""
-    if (model is None) == (uri is None):
-        raise NotPossible("give either a model or --uri, and not both", code="invalid_request")
+    if [model, uri, hub].count(None) != 2:
+        raise NotPossible("give one of a model, --uri and --hub", code="invalid_request")
     seconds = parse_seconds(timeout)
     parsed = None if arguments is None else parse_value(arguments)
     if parsed is not None and not isinstance(parsed, dict):
@@ -71,7 +80,9 @@ def put_model(
         record = client.models.put(
             name,
             source,
+            _examples(example) if example and is_mlflow(model) else None,
             uri=uri,
+            hub=hub,
             architecture=architecture,
             arguments=parsed,
             wait=wait,
@@ -89,7 +100,16 @@ def put_model(
 @app.command("put-dataset")
 def put_dataset(
     name: Name,
-    path: Annotated[Path | None, typer.Argument(help="An .npz or safetensors file.")] = None,
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            help="An .npz, safetensors, .npy, CSV or Parquet file, or a folder with one sub-folder of images for each class."
+        ),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="FIELD=COLUMN, or FIELD=COLUMN,COLUMN,… to stack columns; repeat it. Default: each column is a field."),
+    ] = None,
     uri: SourceUri = None,
     wait: Wait = True,
     timeout: Seconds = None,
@@ -99,9 +119,9 @@ def put_dataset(
     """Upload a dataset, and wait until it is ready."""
     if (path is None) == (uri is None):
         raise NotPossible("give either a file or --uri, and not both", code="invalid_request")
-    seconds = parse_seconds(timeout)
+    seconds, columns = parse_seconds(timeout), _columns(column or [])
     with open_client(url) as client:
-        record = client.datasets.put(name, path, uri=uri, wait=wait, timeout=seconds)
+        record = client.datasets.put(name, path, uri=uri, columns=columns, wait=wait, timeout=seconds)
     if as_json:
         print_json(record)
     else:
@@ -137,20 +157,42 @@ def methods(url: Url = URL, as_json: AsJson = False) -> None:
         )
 
 
-def _source(model: str, example: list[str], folder: Path) -> Path:
-    """The path of the file to upload. A network is exported into the folder."""
+def _columns(texts: list[str]) -> dict[str, str | list[str]] | None:
+    """Field → the column or columns that it is made of; None without texts."""
+    for text in texts:
+        field, equals, names = text.partition("=")
+        if not field or not equals or not all(names.split(",")):
+            raise NotPossible(
+                f"--column {text!r} is invalid: give FIELD=COLUMN or FIELD=COLUMN,COLUMN,…, such as x=age,height",
+                code="invalid_request",
+            )
+    pairs = [text.split("=", 1) for text in texts]
+    return {field: names.split(",") if "," in names else names for field, names in pairs} or None
+
+
+def _source(model: str, example: list[str], folder: Path) -> str | Path:
+    """The path of the file to upload, or a URI of MLflow. A network is exported into the folder."""
+    if is_mlflow(model):
+        return model
     if model.endswith(".py"):
         raise NotPossible(
             f"{model} is a file of Python code; name the network in it, such as {model}:network", code="invalid_request"
         )
     if Path(model).is_file() or ":" not in model:
         return Path(model)
-    from unitrank.cli.module_spec import example_of, network_of
+    from unitrank.cli.module_spec import network_of
 
     if not example:
         raise NotPossible(
             "--example is missing; give the shape of an input without the batch, such as --example 3x32x32", code="invalid_request"
         )
     with network_of(model) as network:
-        export(network, [example_of(shape) for shape in example], folder / "model.pt2")
+        export(network, _examples(example), folder / "model.pt2")
     return folder / "model.pt2"
+
+
+def _examples(shapes: list[str]) -> list[Any]:
+    """Example inputs of these shapes."""
+    from unitrank.cli.module_spec import example_of
+
+    return [example_of(shape) for shape in shapes]
