@@ -3,11 +3,12 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue, ValidationError
 
-from unitrank_schemas.base import Schema
-from unitrank_schemas.jobs.request import JobRequest
+from unitrank_schemas.base import Json, Schema
+from unitrank_schemas.jobs.request import METADATA_ENTRIES, JobRequest
 from unitrank_schemas.problems import JobProblem
+from unitrank_schemas.results.verdicts import Verdict
 
 JobStatus = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "timed_out"]
 ENDED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "timed_out"})
@@ -40,6 +41,37 @@ class JobLinks(Schema):
     report: str
 
 
+class JobSummary(Schema):
+    """The first line of a result's leaderboard, for lists of jobs."""
+
+    best: str | None = Field(None, max_length=1000, description="The first ranking of the leaderboard.")
+    verdict: Verdict | None = Field(None, description="Its overall verdict; null without ablation.")
+    robust: bool | None = Field(None, description="Whether the verdict is better than random and has no doubts.")
+    area: float | None = Field(None, description="Its pooled area.")
+    clusters: int = Field(description="Number of clusters of the result.")
+
+
+def job_summary(result: Json) -> Json | None:
+    """Return the summary of a job from its result as JSON; None for a malformed result."""
+    try:
+        leader: Json = next(iter(result["leaderboard"]), {})
+        values = {name: leader.get(name) for name in ("verdict", "robust", "area")}
+        summary = JobSummary(best=leader.get("ranking"), clusters=len(result["clusters"]), **values)
+    except (LookupError, TypeError, AttributeError, ValidationError):
+        return None
+    return summary.model_dump(mode="json")
+
+
+class JobChange(Schema):
+    """A change of a job. Only its metadata can change after it was submitted."""
+
+    metadata: dict[str, JsonValue] = Field(
+        max_length=METADATA_ENTRIES,
+        description="Entries to set; null removes an entry, and the other entries stay. `name` is the job's title; the page also "
+        "shows `tags`, a list of texts, and `notes`, a text.",
+    )
+
+
 class Job(Schema):
     """A job."""
 
@@ -55,6 +87,10 @@ class Job(Schema):
     request: JobRequest = Field(description="The request with its defaults.")
     problem: JobProblem | None = Field(None, description="Why the job failed.")
     worker: str | None = Field(None, description="Name of the worker that runs the job.")
+    summary: JobSummary | None = Field(
+        None, description="The result in short; null unless the job has succeeded, and for results of older workers."
+    )
+    submitted_by: str | None = Field(None, description="Name of the key that submitted the job; null without keys.")
     links: JobLinks
 
 

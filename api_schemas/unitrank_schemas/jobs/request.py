@@ -18,6 +18,8 @@ Units = Literal["neuron", "channel"]
 
 METADATA_BYTES = 64 * 1024
 """Largest size of a job's metadata as JSON. It is stored and returned with the job."""
+METADATA_ENTRIES = 64
+"""Largest number of entries of a job's metadata."""
 
 
 class Preprocess(Schema):
@@ -37,7 +39,10 @@ class Webhook(Schema):
     url: str = Field(min_length=1, max_length=2048, examples=["https://example.org/hook"])
 
 
-def _small(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+def checked_metadata(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return the metadata of a job. Raises ValueError if they are too large."""
+    if len(metadata) > METADATA_ENTRIES:
+        raise ValueError(f"metadata has {len(metadata)} entries; at most {METADATA_ENTRIES} are allowed")
     if (size := len(json.dumps(metadata, ensure_ascii=False).encode())) > METADATA_BYTES:
         raise ValueError(f"metadata has {size} bytes as JSON; at most {METADATA_BYTES} are allowed")
     return metadata
@@ -83,6 +88,8 @@ class JobRequest(Schema):
         "and `auto` divides a long job if the operator has a cluster. The result is the same.",
     )
     webhook: Webhook | None = None
-    metadata: Annotated[dict[str, JsonValue], AfterValidator(_small)] = Field(
-        default={}, max_length=64, description=f"Returned with the job; at most {METADATA_BYTES} bytes as JSON."
+    metadata: Annotated[dict[str, JsonValue], AfterValidator(checked_metadata)] = Field(
+        default={},
+        max_length=METADATA_ENTRIES,
+        description=f"Returned with the job; PATCH changes them. `name` is the title. At most {METADATA_BYTES} bytes as JSON.",
     )

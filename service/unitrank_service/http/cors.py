@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from unitrank_service.errors import HttpProblem
 from unitrank_service.problems import problem_response
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 REQUEST_HEADERS = (
     "Authorization",
     "Cache-Control",

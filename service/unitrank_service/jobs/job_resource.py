@@ -7,7 +7,10 @@ from typing import cast
 import redis
 import redis.asyncio
 
-from unitrank_service.errors import HttpProblem
+from unitrank_schemas.base import Json
+from unitrank_schemas.jobs import checked_metadata
+from unitrank_schemas.problems import Invalid
+from unitrank_service.errors import HttpProblem, InvalidBody
 from unitrank_service.http.authentication import wrong_key
 from unitrank_service.http.responses import encoded, moment
 from unitrank_service.http.wait_limits import WaitLimits
@@ -63,6 +66,8 @@ def _body(record: JobRecord, ahead: int | None, root_path: str) -> bytes:
         "progress": record.progress,
         "problem": record.problem,
         "worker": record.worker,
+        "summary": record.summary,
+        "submitted_by": (record.listing or {}).get("submitted_by") or None,
         "links": {"self": path, "result": f"{path}/result", "events": f"{path}/events", "report": f"{path}/report"},
     }
     return encoded(state)[:-1] + b',"request":' + record.request_text.encode() + b"}"
@@ -91,6 +96,22 @@ def cancelled(id: str, *, jobs: JobStore, connection: redis.Redis) -> JobRecord:
     if record.status == "cancelled" and record.attempt == 0:
         withdraw(connection, "job", record)
     return record
+
+
+def with_metadata(id: str, changes: Json, jobs: JobStore) -> JobRecord:
+    """Set or (null) remove entries of the job's metadata, and return the record.
+
+    Raises RecordNotFound, and InvalidBody if the metadata become too large.
+    """
+
+    def edited(metadata: Json) -> Json:
+        kept = {key: value for key, value in metadata.items() if key not in changes}
+        try:
+            return checked_metadata(kept | {key: value for key, value in changes.items() if value is not None})
+        except ValueError as error:
+            raise InvalidBody([Invalid(pointer="/metadata", detail=f"with these changes the {error}")]) from error
+
+    return jobs.edit_metadata(id, edited)
 
 
 def delete(id: str, *, jobs: JobStore, earlier_jobs: EarlierJobs, results: ResultStore, datasets: DatasetStore) -> None:

@@ -199,6 +199,7 @@ def _create(
             claims=claims,
             owner=key.id,
             reserves=reserves,
+            submitted_by=key.name if key.id else "",
             also=None if delivery is None else partial(stores.deliveries.add, id, delivery),
         )
     except Taken:

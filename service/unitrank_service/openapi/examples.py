@@ -84,6 +84,8 @@ def job() -> Json:
         "request": _request(),
         "problem": None,
         "worker": "cpu-0",
+        "summary": None,
+        "submitted_by": "ci",
         "links": {"self": path, "result": f"{path}/result", "events": f"{path}/events", "report": f"{path}/report"},
     }
 
@@ -159,6 +161,7 @@ def examples_by_schema() -> dict[str, Json]:
         "Model": MODEL,
         "Dataset": DATASET,
         "Job": job(),
+        "JobChange": {"metadata": {"name": "relu1, all digits", "tags": ["paper"], "notes": None}},
         "DryRun": {"request": _request(), "estimate": {"passes": 1_240_000, "seconds": 18.5, "result_bytes": 161_520}},
         "Result": result(),
         "MethodCard": cards["conductance"],

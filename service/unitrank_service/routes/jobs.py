@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from unitrank_schemas.base import Page
-from unitrank_schemas.jobs import DryRun, Job, JobRequest, JobStatus
+from unitrank_schemas.jobs import DryRun, Job, JobChange, JobRequest
 from unitrank_service.backend import backend_of, key_of
 from unitrank_service.http.middleware import is_head
 from unitrank_service.http.parameters import After, Id, Limit
@@ -17,7 +17,8 @@ from unitrank_service.http.proxies import linked
 from unitrank_service.http.requests import Route
 from unitrank_service.http.responses import answer, page
 from unitrank_service.jobs.drafts import draft
-from unitrank_service.jobs.job_resource import cancelled, delete, ended_within, event_lines, job_bodies, job_body
+from unitrank_service.jobs.job_list import METADATA_PARAMETERS, Filter
+from unitrank_service.jobs.job_resource import cancelled, delete, ended_within, event_lines, job_bodies, job_body, with_metadata
 from unitrank_service.jobs.submission import SubmissionContext, submit
 from unitrank_service.openapi.descriptions import example, header, problems
 from unitrank_service.openapi.examples import INLINE_JOB_REQUEST, JOB_REQUEST
@@ -53,8 +54,6 @@ Wait = Annotated[
 ]
 Prefer = Annotated[str, Header(description="`wait=N` waits N seconds like the parameter `wait`, which takes precedence.")]
 DryRunOnly = Annotated[bool, Query(description="Only check the request and estimate its cost; no job is made.")]
-Status = Annotated[JobStatus | None, Query(description="Only jobs with this status.")]
-ModelName = Annotated[str | None, Query(description="Only jobs of the model with this name.")]
 LastEvent = Annotated[str, Header(description="Id of the last event that the client has; later events follow.")]
 
 
@@ -94,11 +93,15 @@ def post_job(
     return answer(request, body, 200, headers) if record.ended else answer(request, body, 202, headers | {"Retry-After": "1"})
 
 
-@router.get("", response_model=Page[Job], responses=problems(401, 403, 422))
-def list_jobs(request: Request, limit: Limit = 50, after: After = None, status: Status = None, model: ModelName = None) -> Response:
-    """List the jobs, the newest first."""
+@router.get("", response_model=Page[Job], responses=problems(401, 403, 422), openapi_extra=METADATA_PARAMETERS)
+def list_jobs(request: Request, filter: Filter, limit: Limit = 50, after: After = None) -> Response:
+    """List the jobs, the newest first.
+
+    All filters must hold. A page may have fewer jobs than `limit`, or none, while `next` is not
+    null: the search goes on with `?after=`.
+    """
     backend = backend_of(request)
-    records, cursor = backend.jobs.list(limit, after, status, model)
+    records, cursor = backend.jobs.list(limit, after, filter=filter)
     return page(job_bodies(records, backend.connection, request.scope["root_path"]), cursor)
 
 
@@ -116,6 +119,16 @@ async def get_job(request: Request, id: Id, wait: Wait = None, prefer: Prefer = 
         with backend.wait_limits.hold(key):
             await ended_within(id, seconds, key, follower=backend.follower, stopping=lambda: bool(request.app.state.closing))
     return answer(request, await run_in_threadpool(lambda: _job_body(request, backend.jobs.get(id))))
+
+
+@router.patch("/{id}", response_model=Job, responses=problems(401, 403, 404, 413, 415, 422), openapi_extra={"x-scope": "write"})
+def patch_job(request: Request, id: Id, change: JobChange) -> Response:
+    """Change the metadata of a job: its title, tags and notes.
+
+    The job's request shows the new metadata. Equal requests still get this job.
+    """
+    record = with_metadata(id, change.metadata, backend_of(request).jobs)
+    return answer(request, _job_body(request, record))
 
 
 @router.post(

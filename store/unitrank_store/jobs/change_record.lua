@@ -16,6 +16,7 @@
 --   status     the new status (nil: the status stays)
 --   fields     the record's fields to set
 --   seconds    seconds until an ended record expires (nil: the change does not end the record)
+--   area       area of the result's best ranking, as text (nil: the tenant's index stays)
 --   event      {kind, data} of the entry that is appended to the stream
 --   prefixes   beginnings of keys: by_status (ids by status), pins (ids of jobs by content),
 --              tenants (a tenant's indexes), owners (an owner's live ids),
@@ -47,8 +48,11 @@ if change.status and change.status ~= status then
   redis.call('HINCRBY', prefixes.by_status .. 'entered', change.status, 1)
 end
 
--- 3. Set the other fields, count the version up and append the event.
+-- 3. Set the other fields, index the area, count the version up and append the event.
 for field, value in pairs(change.fields) do redis.call('HSET', record, field, value) end
+if change.area then
+  redis.call('ZADD', prefixes.tenants .. ':' .. redis.call('HGET', record, 'tenant') .. ':areas', change.area, id)
+end
 redis.call('HINCRBY', record, 'version', 1)
 redis.call('XADD', events, 'MAXLEN', '~', 1000, '*', 'kind', change.event.kind, 'data', change.event.data)
 

@@ -9,6 +9,8 @@ from typing import Any, cast
 
 import redis
 
+from unitrank_store.jobs.listing.job_filter import JobFilter
+from unitrank_store.jobs.listing.search import Hit, JobSearch
 from unitrank_store.jobs.record import ENDED, JobRecord, Status
 from unitrank_store.jobs.records import RecordTable
 from unitrank_store.redis import keyspace
@@ -41,30 +43,23 @@ class RecordIndexes:
 
     def remove(self, record: JobRecord, pipeline: redis.client.Pipeline) -> None:
         """Queue the commands that remove a record's id from its indexes."""
-        for index in self._indexes_of(record):
+        for index in (*self._indexes_of(record), keyspace.areas(self._kind, record.tenant)):
             pipeline.zrem(index, record.id)
 
-    def page(
-        self, tenant: str, *, limit: int, after: str | None, status: Status | None, model: str | None
-    ) -> tuple[list[JobRecord], str | None]:
-        """Return the newest records, and the id after which the next page begins.
+    def page(self, tenant: str, filter: JobFilter, *, limit: int, after: str | None) -> tuple[list[JobRecord], str | None]:
+        """Return the records that the filter selects, and the cursor of the next page.
 
-        That id is None on the last page. A page has at most `limit` records. It has fewer when the
-        requests of these records have more than `PAGE_BYTES`.
+        The cursor is None on the last page. A page has at most `limit` records. It has fewer when
+        the requests of these records have more than `PAGE_BYTES`.
         """
-        index = self._index_for(tenant, status, model)
-        page: list[JobRecord] = []
-        room = PAGE_BYTES
-        while len(page) <= limit and room > 0:
-            ids = texts(self._redis.zrevrangebylex(index, f"({after}" if after else "+", "-", 0, limit + 1))
-            if not ids:
-                return page, None
-            ids, room = self._within(ids, room)
-            records = self._records.read(ids)
-            self._forget(tenant, index, set(ids) - {record.id for record in records})
-            page += [record for record in records if _matches(record, status, model)]
-            after = ids[-1]
-        return page[:limit], page[limit - 1].id if len(page) > limit else after
+        hits, cursor = self.hits(tenant, filter, limit=limit, after=after)
+        ids, _ = self._within([hit.id for hit in hits], PAGE_BYTES)
+        records = self._records.read(ids)
+        return records, hits[len(ids) - 1].cursor if len(ids) < len(hits) else cursor
+
+    def hits(self, tenant: str, filter: JobFilter, *, limit: int, after: str | None) -> tuple[list[Hit], str | None]:
+        """Return the ids that the filter selects, and the cursor of the next page."""
+        return JobSearch(self._redis, self._records, tenant).page(filter, limit, after)
 
     def _within(self, ids: Sequence[str], room: int) -> tuple[Sequence[str], int]:
         """Return the first ids whose requests fit into `room` bytes, and the bytes that are left.
@@ -87,26 +82,30 @@ class RecordIndexes:
         `oldest`: how many of an index's oldest ids one round checks.
         """
         forgotten: set[str] = set()
-        for index in self._all_indexes():
+        for index, *alike in self._all_indexes():
             # If at least half of the ids have expired, later ids may have expired too: check them.
             for _ in range(MOST_ROUNDS):
                 ids = self._oldest(index, oldest)
                 expired = set(ids) - self._records.glance(ids).keys()
-                if expired:
-                    self._redis.zrem(index, *expired)
+                for key in (index, *alike) if expired else ():
+                    self._redis.zrem(key, *expired)
                 forgotten |= expired
                 if 2 * len(expired) < oldest:
                     break
         return len(forgotten)
 
-    def _all_indexes(self) -> Iterator[str]:
-        """Yield the key of every index that can hold ids of ended records."""
-        yield from (keyspace.records_by_status(self._kind, status) for status in ENDED)
+    def _all_indexes(self) -> Iterator[tuple[str, ...]]:
+        """Yield the key of every index that can hold ids of ended records.
+
+        Further keys belong to indexes that hold some of the same ids.
+        """
+        yield from ((keyspace.records_by_status(self._kind, status),) for status in ENDED)
         for tenant in texts(self._redis.smembers(keyspace.tenants(self._kind))):
-            yield keyspace.all_records(self._kind, tenant)
-            yield from (keyspace.records_by_status(self._kind, status, tenant) for status in ENDED)
+            # The areas do not sort by time, so they are not checked on their own.
+            yield keyspace.all_records(self._kind, tenant), keyspace.areas(self._kind, tenant)
+            yield from ((keyspace.records_by_status(self._kind, status, tenant),) for status in ENDED)
             for model in texts(self._redis.smembers(keyspace.models_of_records(self._kind, tenant))):
-                yield keyspace.records_by_model(self._kind, tenant, model)
+                yield (keyspace.records_by_model(self._kind, tenant, model),)
 
     def _oldest(self, index: str, count: int) -> Sequence[str]:
         if self._kind == "inspection":
@@ -124,23 +123,7 @@ class RecordIndexes:
             *([keyspace.records_by_model(self._kind, tenant, model)] if model else []),
         ]
 
-    def _index_for(self, tenant: str, status: Status | None, model: str | None) -> str:
-        if status is not None:
-            return keyspace.records_by_status(self._kind, status, tenant)
-        return (
-            keyspace.records_by_model(self._kind, tenant, model) if model is not None else keyspace.all_records(self._kind, tenant)
-        )
-
-    def _forget(self, tenant: str, index: str, ids: set[str]) -> None:
-        if ids:
-            self._redis.zrem(index, *ids)
-            self._redis.zrem(keyspace.all_records(self._kind, tenant), *ids)
-
 
 def _model_name(record: JobRecord) -> str | None:
     model = record.request.get("model")
     return model.partition("@")[0] if isinstance(model, str) else None
-
-
-def _matches(record: JobRecord, status: Status | None, model: str | None) -> bool:
-    return status in (None, record.status) and (model is None or model == _model_name(record))

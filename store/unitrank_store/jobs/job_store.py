@@ -1,5 +1,6 @@
 """The jobs and inspections of one store: create, list, delete and release records."""
 
+import json
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
@@ -11,6 +12,10 @@ from unitrank_schemas.base import Json
 from unitrank_store.errors import StateConflict
 from unitrank_store.jobs.ids import new_id
 from unitrank_store.jobs.indexes import RecordIndexes
+from unitrank_store.jobs.listing.edits import edit_request
+from unitrank_store.jobs.listing.job_filter import JobFilter
+from unitrank_store.jobs.listing.lines import JobLine, read_lines
+from unitrank_store.jobs.listing.listing import listing_of
 from unitrank_store.jobs.record import DEFAULT_TENANT, ENDED, JobRecord, Status
 from unitrank_store.jobs.records import RecordChange, RecordState
 from unitrank_store.jobs.reservations import reserve
@@ -21,6 +26,7 @@ from unitrank_store.redis.decoding import texts
 
 # Inside the class `JobStore`, the name `list` means its method.
 Records = list[JobRecord]
+Lines = list[JobLine]
 
 
 class JobStore(JobStates):
@@ -40,6 +46,7 @@ class JobStore(JobStates):
         claims: Sequence[Claim] = (),
         owner: str = "",
         reserves: int = 0,
+        submitted_by: str = "",
         also: Callable[[Pipeline], None] | None = None,
     ) -> JobRecord:
         """Create a queued record in one transaction.
@@ -52,11 +59,13 @@ class JobStore(JobStates):
         `claims`: Redis keys that are written in the same transaction.
         `owner`: id of the API key that the job counts for.
         `reserves`: bytes that the result will take in the store.
+        `submitted_by`: name of that key.
         `also`: queues further commands of the same transaction.
         Raises Taken, and writes nothing, if a claim fails.
         """
+        id = id or new_id()
         record = JobRecord.queued(
-            id=id or new_id(),
+            id=id,
             created_at=time.time(),
             request=request,
             resolved=resolved or {},
@@ -64,6 +73,7 @@ class JobStore(JobStates):
             waiting_for=waiting_for,
             owner=owner,
             tenant=self.tenant or DEFAULT_TENANT,
+            listing=listing_of(id, request, submitted_by) if self.kind == "job" else None,
         )
 
         def add(pipeline: Pipeline) -> None:
@@ -92,14 +102,42 @@ class JobStore(JobStates):
         return record
 
     def list(
-        self, limit: int = 50, after: str | None = None, status: Status | None = None, model: str | None = None
+        self,
+        limit: int = 50,
+        after: str | None = None,
+        status: Status | None = None,
+        model: str | None = None,
+        *,
+        filter: JobFilter | None = None,
     ) -> tuple[Records, str | None]:
-        """Return the tenant's newest records, and the id after which the next page begins.
+        """Return the tenant's newest records, and the cursor of the next page.
 
-        That id is None on the last page. `after`: the id that the previous page returned.
+        The cursor is None on the last page. `after`: the cursor that the previous page returned.
         `status`, `model`: list only records in this status, or of the model with this name.
+        `filter`: takes the place of `status` and `model`.
         """
-        return self._indexes.page(self.tenant or DEFAULT_TENANT, limit=limit, after=after, status=status, model=model)
+        filter = filter or JobFilter(status=status, model=model)
+        return self._indexes.page(self.tenant or DEFAULT_TENANT, filter, limit=limit, after=after)
+
+    def lines(self, limit: int, after: str | None, filter: JobFilter) -> tuple[Lines, str | None]:
+        """Return jobs as `list` does, without their requests, which may contain datasets."""
+        hits, cursor = self._indexes.hits(self.tenant or DEFAULT_TENANT, filter, limit=limit, after=after)
+        return read_lines(self._redis, self.kind, [hit.id for hit in hits]), cursor
+
+    def edit_metadata(self, id: str, edit: Callable[[Json], Json]) -> JobRecord:
+        """Change the metadata of a job's request, and return the record.
+
+        `edit`: returns the new metadata for the present ones. It is called again if another process
+        changed them meanwhile.
+        Raises RecordNotFound.
+        """
+        while True:
+            record = self.get(id)
+            request = record.request | {"metadata": edit(record.request.get("metadata") or {})}
+            listing = listing_of(id, request, (record.listing or {}).get("submitted_by", ""))
+            fields = {"request_text": json.dumps(request), "listing": listing}
+            if edit_request(self._redis, self._records.key(id), record.request_text, fields) == "edited":
+                return self.get(id)
 
     def live(self, unless_queued: Collection[str] = ()) -> dict[str, RecordState]:
         """Return the states of the live records by id, the oldest first.

@@ -41,6 +41,8 @@ class JobRecord:
     `owner`: id of the API key that the request came with; empty for requests without a key.
     `tenant`: the tenant that can read the record.
     `format`: version of the record, see `FORMAT`; records of the first versions have no such field.
+    `summary`: the result in short, see `unitrank_schemas.jobs.JobSummary`.
+    `listing`: the parts of the request that lists show and search, see `listing_of`.
     """
 
     id: str
@@ -64,6 +66,8 @@ class JobRecord:
     owner: str
     tenant: str
     format: int = 1
+    summary: Json | None = None
+    listing: Json | None = None
 
     @classmethod
     def queued(
@@ -77,6 +81,7 @@ class JobRecord:
         waiting_for: Sequence[str],
         owner: str,
         tenant: str,
+        listing: Json | None = None,
     ) -> Self:
         """Return a new record, which no worker has started."""
         return cls(
@@ -101,6 +106,7 @@ class JobRecord:
             owner=owner,
             tenant=tenant,
             format=FORMAT,
+            listing=listing,
         )
 
     @cached_property

@@ -47,6 +47,7 @@ class RecordChange:
     `status`: the new status; None keeps the status.
     `fields`: the other fields to set.
     `seconds`: seconds until an ended record expires; None for a change that does not end it.
+    `area`: the area of the result's best ranking, by which lists sort.
     `progress`: progress to publish as an event; None publishes the status instead.
     """
 
@@ -55,6 +56,7 @@ class RecordChange:
     status: Status | None = None
     fields: Json
     seconds: int | None = None
+    area: float | None = None
     progress: Json | None = None
 
 
@@ -149,6 +151,7 @@ class RecordTable:
             status=change.status,
             fields=encode(change.fields),
             seconds=change.seconds,
+            area=None if change.area is None else repr(change.area),
             event=_event_of(change),
             prefixes={
                 "by_status": by_status,

@@ -133,14 +133,17 @@ class JobStates:
         result: Json | None = None,
         problem: Json | None = None,
         progress: Json | None = None,
+        summary: Json | None = None,
     ) -> bool:
         """End the attempt in a status; return False if it is fenced or has already ended.
 
         A job that is being cancelled may still end in every status: the first `finish` decides.
         `progress`: the last progress; without it the stored progress stays.
+        `summary`: the result in short, see `unitrank_schemas.jobs.JobSummary`.
         """
-        fields = {"result": result, "problem": problem} | ({"progress": progress} if progress else {})
-        return self._change(id, status, expected=["running", "cancelling"], attempt=attempt, fields=fields)
+        fields = {"result": result, "problem": problem, "summary": summary} | ({"progress": progress} if progress else {})
+        area = summary["area"] if summary else None
+        return self._change(id, status, expected=["running", "cancelling"], attempt=attempt, fields=fields, area=area)
 
     def requeue(self, id: str, attempt: int, *, lost: bool = True) -> JobRecord:
         """Give up an attempt, and return the record.
@@ -187,7 +190,16 @@ class JobStates:
             if self._change(record.id, "failed", expected=["queued"], attempt=None, fields={"problem": problem})
         ]
 
-    def _change(self, id: str, status: Status, *, expected: Sequence[Status], attempt: int | None, fields: Json) -> bool:
+    def _change(
+        self,
+        id: str,
+        status: Status,
+        *,
+        expected: Sequence[Status],
+        attempt: int | None,
+        fields: Json,
+        area: float | None = None,
+    ) -> bool:
         """Change the status, and return whether the record is now in the new status."""
         seconds = None
         if status in ENDED:
@@ -197,7 +209,7 @@ class JobStates:
             # A record outlives its result: the service can then report an expired result, and
             # not only an unknown id.
             seconds = ttl + self.failure_ttl if status == "succeeded" else ttl
-        change = RecordChange(expected=expected, attempt=attempt, status=status, fields=fields, seconds=seconds)
+        change = RecordChange(expected=expected, attempt=attempt, status=status, fields=fields, seconds=seconds, area=area)
         outcome = self._records.change(id, change)
         # redis-py repeats a command whose reply was lost. The lost command has made the change.
         repeated = status in ENDED and outcome.status == status and attempt is not None and outcome.attempt == attempt

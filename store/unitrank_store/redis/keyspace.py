@@ -48,6 +48,11 @@ def records_by_model(kind: str, tenant: str, model: str) -> str:
     return f"{tenants(kind)}:{tenant}:model:{model}"
 
 
+def areas(kind: str, tenant: str) -> str:
+    """Sorted set: ids of a tenant's jobs, by the area of their best ranking."""
+    return f"{tenants(kind)}:{tenant}:areas"
+
+
 def models_of_records(kind: str, tenant: str) -> str:
     """Set: model names of a tenant that have an index of ids (`records_by_model`)."""
     return f"{tenants(kind)}:{tenant}:models"

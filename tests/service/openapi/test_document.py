@@ -96,7 +96,7 @@ def test_every_parameter_and_every_answer_has_a_description(page: Json) -> None:
 def test_every_body_that_is_sent_is_described(page: Json) -> None:
     sent = {name for name, operation in operations(page) if "requestBody" in operation}
 
-    assert sent == {"PUT /v1/models/{name}", "PUT /v1/datasets/{name}", "POST /v1/jobs"}
+    assert sent == {"PUT /v1/models/{name}", "PUT /v1/datasets/{name}", "POST /v1/jobs", "PATCH /v1/jobs/{id}"}
 
 
 def test_the_examples_of_jobs_are_accepted(client: httpx.Client, served: Served, page: Json) -> None:

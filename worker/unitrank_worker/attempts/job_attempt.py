@@ -8,7 +8,7 @@ import redis
 import structlog
 
 from unitrank_schemas.base import Json
-from unitrank_schemas.jobs import Progress
+from unitrank_schemas.jobs import Progress, job_summary
 from unitrank_store.full import wait_reason
 from unitrank_store.jobs.record import JobRecord, Status
 from unitrank_store.observability import tracing
@@ -142,13 +142,20 @@ class JobAttempt:
         If the record rejects the end, delete the result.
         """
         record, results = self.record, self._stores.results
-        location, progress = None, None
+        location, progress, summary = None, None, None
         if status == "succeeded":
             status, problem, location = self._store_result(retry)
             progress = self._outcome.content["progress"] if self._outcome else None
+            summary = job_summary(self._outcome.content["result"]) if self._outcome and location else None
         ended = retry(
             lambda: self._stores.jobs.finish(
-                record.id, record.attempt, status, result=dict(location) if location else None, problem=problem, progress=progress
+                record.id,
+                record.attempt,
+                status,
+                result=dict(location) if location else None,
+                problem=problem,
+                progress=progress,
+                summary=summary,
             )
         )
         log_end(status, ended)

@@ -1,0 +1,102 @@
+"""The filters and the order of the list of jobs, from the query of a URL."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Query, Request
+from starlette.datastructures import QueryParams
+
+from unitrank_schemas.jobs import JobStatus
+from unitrank_schemas.problems import Invalid
+from unitrank_service.errors import InvalidBody
+from unitrank_store.jobs.listing.job_filter import JobFilter
+from unitrank_store.jobs.listing.listing import MOST_CHARACTERS
+
+METADATA = "metadata."
+"""Beginning of the parameters that filter by an entry of the metadata."""
+MOST_ENTRIES = 20
+"""Entries of the metadata that a filter may name."""
+METADATA_PARAMETERS: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": f"{METADATA}name",
+            "in": "query",
+            "description": "Only jobs whose metadata have this value for the key `name`; likewise `metadata.<key>` for each other "
+            "key. Numbers and booleans are compared as JSON, and a list matches with each of its elements.",
+            "schema": {"type": "string", "maxLength": MOST_CHARACTERS},
+        }
+    ]
+}
+"""The part of the OpenAPI document about `metadata.<key>`, whose name FastAPI cannot declare."""
+
+VerdictName = Literal["better_than_random", "no_better_than_random", "worse_than_random", "undecided", "robust", "fragile"]
+SortName = Literal["created_at", "area", "-created_at", "-area"]
+
+
+def _filter(
+    request: Request,
+    status: Annotated[JobStatus | None, Query(description="Only jobs with this status.")] = None,
+    model: Annotated[
+        str | None, Query(max_length=MOST_CHARACTERS, description="Only jobs of this model: a name, or `name@sha256:…`.")
+    ] = None,
+    layer: Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="Only jobs on this layer.")] = None,
+    dataset: Annotated[
+        str | None, Query(max_length=MOST_CHARACTERS, description="Only jobs on this dataset: a name, or `name@sha256:…`.")
+    ] = None,
+    verdict: Annotated[
+        VerdictName | None,
+        Query(
+            description="Only jobs whose best ranking has this overall verdict. `robust` and `fragile` divide "
+            "`better_than_random` by whether there are doubts."
+        ),
+    ] = None,
+    text: Annotated[
+        str,
+        Query(
+            max_length=MOST_CHARACTERS,
+            description="Only jobs with all these words in title, tags, notes, other metadata, names, methods or id. Case does not "
+            "matter, and a part of a word is enough.",
+        ),
+    ] = "",
+    sort: Annotated[
+        SortName,
+        Query(
+            description="`created_at`: the newest first. `area`: the largest area of the best ranking first, and jobs without an "
+            "area last. A leading `-` means the same."
+        ),
+    ] = "created_at",
+    order: Annotated[Literal["desc", "asc"], Query(description="`asc` lists the oldest, or the smallest area, first.")] = "desc",
+) -> JobFilter:
+    return JobFilter(
+        status=status,
+        model=model,
+        layer=layer,
+        dataset=dataset,
+        verdict=verdict,
+        metadata=metadata_of(request.query_params),
+        text=text,
+        sort="area" if sort.endswith("area") else "created_at",
+        ascending=order == "asc",
+    )
+
+
+Filter = Annotated[JobFilter, Depends(_filter)]
+
+
+def metadata_of(query: QueryParams) -> dict[str, str]:
+    """Return the key → value pairs of the parameters `metadata.<key>`. Raises InvalidBody."""
+    entries = {name.removeprefix(METADATA): value for name, value in query.items() if name.startswith(METADATA)}
+    flaws = [
+        Invalid(
+            pointer=f"/query/{METADATA}{key[:100]}",
+            detail=f"the value has {len(value)} characters; at most {MOST_CHARACTERS} are allowed",
+            code="invalid_parameter",
+        )
+        for key, value in entries.items()
+        if len(value) > MOST_CHARACTERS
+    ]
+    if len(entries) > MOST_ENTRIES:
+        detail = f"the filter names {len(entries)} entries of the metadata; at most {MOST_ENTRIES} are allowed"
+        flaws.append(Invalid(pointer="/query", detail=detail, code="invalid_parameter"))
+    if flaws:
+        raise InvalidBody(flaws)
+    return entries

@@ -1,0 +1,69 @@
+"""The listing of a job: the short parts of its request that lists show and search.
+
+A request may contain a dataset of a megabyte. A list of many jobs must not read it.
+"""
+
+import json
+from typing import Any
+
+from unitrank_schemas.base import Json
+
+MOST_CHARACTERS = 1000
+"""Characters of a value that a filter can name, and of each text in the listing."""
+TEXT_CHARACTERS = 4000
+"""Characters of a job that the search for words reads."""
+
+
+def listing_of(id: str, request: Json, submitted_by: str = "") -> Json:
+    """Return the listing of a job.
+
+    `submitted_by`: name of the key that submitted the job; empty without keys.
+    The entry `metadata` has the values as texts, for filters; `text` has the words, for the search.
+    """
+    metadata = request.get("metadata") or {}
+    dataset = request.get("dataset")
+    methods, tags = [_method(entry) for entry in request.get("methods", [])], tags_of(metadata)
+    named = {
+        "model": str(request.get("model", "")),
+        "layer": str(request.get("layer", "")),
+        "submitted_by": submitted_by,
+        "name": _short(metadata.get("name")),
+        "notes": _short(metadata.get("notes")),
+    }
+    texts = {key: _texts(value) for key, value in metadata.items()}
+    words = [id, *named.values(), *methods, *tags, *(text for values in texts.values() for text in values)]
+    if isinstance(dataset, str):
+        words.append(dataset)
+    return {
+        **named,
+        "dataset": dataset if isinstance(dataset, str) else None,
+        "methods": methods,
+        "tags": tags,
+        "metadata": texts,
+        "text": "\n".join(words).casefold()[:TEXT_CHARACTERS],
+    }
+
+
+def tags_of(metadata: Json) -> list[str]:
+    """Return the job's tags: the texts of a list, or the words of a text between commas."""
+    tags = metadata.get("tags")
+    values = tags.split(",") if isinstance(tags, str) else tags if isinstance(tags, list) else []
+    return [tag.strip() for tag in values if isinstance(tag, str) and 0 < len(tag.strip()) <= MOST_CHARACTERS]
+
+
+def _method(entry: Any) -> str:  # Any: a method of the request, as JSON
+    if not isinstance(entry, dict):
+        return str(entry)
+    statistic = entry.get("statistic", "mean")
+    return f"{entry.get('name')}" + (f" ({statistic})" if statistic not in (None, "mean") else "")
+
+
+def _short(value: Any) -> str:  # Any: JSON
+    return value[:MOST_CHARACTERS] if isinstance(value, str) else ""
+
+
+def _texts(value: Any) -> list[str]:  # Any: JSON
+    """Return the value, or each element of a list, as text. Objects and long texts are left out."""
+    values = value if isinstance(value, list) else [value]
+    texts = [each if isinstance(each, str) else json.dumps(each) for each in values if not isinstance(each, dict | list)]
+    return [text for text in texts if len(text) <= MOST_CHARACTERS]

@@ -1,0 +1,71 @@
+-- Sort out some jobs of a list: those that meet all conditions, and those that need attention.
+--
+-- KEYS
+--   areas   sorted set: ids of the tenant's jobs, by the area of their best ranking
+-- ARGV[1], a JSON object
+--   ids         ids of the jobs
+--   record      beginning of a record's key
+--   unranked    true: only jobs that are not in `areas`
+--   conditions  status, model, layer, dataset, verdict (nil: any), metadata (key -> value),
+--               words (all must be in the listing's text)
+-- Returns {matching, missing, unlisted}: ids of the jobs that meet the conditions, of records that
+-- do not exist, and of records that an older version wrote without a listing.
+local areas = KEYS[1]
+local request = cjson.decode(ARGV[1])
+local wanted = request.conditions
+
+local function decoded(text)
+  local ok, value = pcall(cjson.decode, text)
+  return ok and type(value) == 'table' and value or {}
+end
+
+-- `name` means each content of that name, `name@digest` one of them.
+local function names(reference, name)
+  return type(reference) == 'string' and (reference == name or string.match(reference, '^[^@]*') == name)
+end
+
+local function has_verdict(summary)
+  if wanted.verdict == 'robust' then return summary.robust == true end
+  if wanted.verdict == 'fragile' then return summary.verdict == 'better_than_random' and summary.robust == false end
+  return summary.verdict == wanted.verdict
+end
+
+local function has_metadata(metadata)
+  for key, value in pairs(wanted.metadata) do
+    local is_equal = false
+    for _, text in ipairs(metadata[key] or {}) do is_equal = is_equal or text == value end
+    if not is_equal then return false end
+  end
+  return true
+end
+
+local function has_words(text)
+  for _, word in ipairs(wanted.words) do
+    if not string.find(text, word, 1, true) then return false end
+  end
+  return true
+end
+
+local function meets(status, summary, listing)
+  return (not wanted.status or status == wanted.status)
+    and (not wanted.model or names(listing.model, wanted.model))
+    and (not wanted.dataset or names(listing.dataset, wanted.dataset))
+    and (not wanted.layer or listing.layer == wanted.layer)
+    and (not wanted.verdict or has_verdict(decoded(summary or '')))
+    and has_metadata(listing.metadata or {})
+    and has_words(listing.text or '')
+end
+
+local matching, missing, unlisted = {}, {}, {}
+for _, id in ipairs(request.ids) do
+  -- A forged record may have another type.
+  local record = redis.pcall('HMGET', request.record .. id, 'status', 'summary', 'listing')
+  if record.err or not record[1] then
+    table.insert(missing, id)
+  elseif not record[3] or record[3] == 'null' then
+    table.insert(unlisted, id)
+  elseif not (request.unranked and redis.call('ZSCORE', areas, id)) and meets(record[1], record[2], decoded(record[3])) then
+    table.insert(matching, id)
+  end
+end
+return {matching, missing, unlisted}
