@@ -116,10 +116,10 @@ class Datasets(Contents[Dataset]):
         Args:
             name: name of the dataset in the service.
             data: the path of an .npz, safetensors, .npy, CSV or Parquet file, or of a folder with
-                one sub-folder of images for each class; a mapping of fields; an array, which becomes
-                `x`; a frame of pandas or Polars; or a dataset or DataLoader of PyTorch or a dataset
-                of Hugging Face. The parts of items that are tuples become the fields `x`, `y`,
-                `field2`, …
+                one sub-folder of images for each class; a mapping of fields; an array, which
+                becomes `x`; a frame of pandas or Polars; or a dataset or DataLoader of PyTorch or a
+                dataset of Hugging Face. The parts of an item that is a tuple become the fields `x`,
+                `y`, `field2`, …
             uri: an address that the service reads the dataset from, instead of `data`.
             columns: field → the column of `data` that it is, or the columns that it is stacked of
                 along axis 1: `columns={"x": ["age", "height"], "y": "label"}`. None: each column is
