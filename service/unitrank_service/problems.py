@@ -25,7 +25,7 @@ from unitrank_tables.errors import BadTable
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
 
-_KINDS = {"models": "model", "datasets": "dataset", "jobs": "job", "methods": "method"}
+_KINDS = {"models": "model", "datasets": "dataset", "jobs": "job", "methods": "method", "compare": "job"}
 """Second part of a path below /v1 → the kind of resource."""
 
 

@@ -417,10 +417,11 @@ def test_array_bytes_equal_the_size_of_the_arrays() -> None:
     assert array_bytes(job, facts()) == {
         "importance": 2 * (3 * 128 + 3 * 128) * 4,
         "ablation": 4 * 3 * 7 * (2 * 3 + 99),
+        "tests": 100 * 4 * (1 + 2 * 2),
         "pairs": 0,
         "examples": 2 * 6 * 128 * 4,
         "heatmaps": 0,
-        "rows": 100 * 8,
+        "rows": (100 + 100) * 8,
     }
 
 
@@ -579,6 +580,7 @@ def test_array_bytes_of_kmeans_count_all_its_clusters() -> None:
     assert array_bytes(job, facts()) == {
         "importance": 7 * 128 * 2 * 4,
         "ablation": 0,
+        "tests": 0,
         "pairs": 0,
         "examples": 0,
         "heatmaps": 0,

@@ -60,15 +60,18 @@ def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
         return {}
     clusters, units, classes = cluster_count(request, facts), unit_count(request, place), explained_count(request, facts)
     rankings, rows = ranking_count(request, facts), row_count(request, facts)
+    # An upper limit: the job decides which examples test.
+    tests = min(rows, clusters * request.ablation.examples) if request.ablation else 0
     kept = min(request.keep_examples * clusters, rows)
     pixels = classes * sum(_pixels(request, layer, place, method.spatial) for method in request.methods) if layer else 0
     return {
         "importance": rankings * clusters * units * 2 * FLOAT,
         "ablation": _ablation_bytes(request.ablation, clusters, units, rankings, classes) if request.ablation else 0,
+        "tests": _test_bytes(request.ablation, tests, rankings, classes) if request.ablation else 0,
         "pairs": rankings * clusters * ((request.ablation and request.ablation.pairs) or 0) ** 2 * FLOAT,
         "examples": rankings * kept * units * FLOAT,
         "heatmaps": pixels * (clusters + kept) * FLOAT,
-        "rows": rows * INT,
+        "rows": (rows + tests) * INT,
     }
 
 
@@ -84,9 +87,15 @@ def _ablation_bytes(ablation: Ablation, clusters: int, units: int, rankings: int
     return clusters * columns * curves * FLOAT
 
 
+def _test_bytes(ablation: Ablation, tests: int, rankings: int, classes: int) -> int:
+    orders = len({"most", "keep"} & set(ablation.orders)) if "most" in ablation.orders else 0
+    return tests * FLOAT * (classes + rankings * orders)
+
+
 POINTERS = {
     "importance": "/layer",
     "ablation": "/ablation",
+    "tests": "/ablation/examples",
     "pairs": "/ablation/pairs",
     "examples": "/keep_examples",
     "heatmaps": "/layer",
@@ -96,6 +105,7 @@ POINTERS = {
 ADVICE = {
     "importance": "use `units: channel`, fewer methods, fewer clusters or a smaller layer",
     "ablation": "use fewer random orders or fractions",
+    "tests": "use a smaller number for `ablation.examples`, or set a `limit` on the clusters",
     "pairs": "use a smaller number for `pairs`, fewer methods or fewer clusters",
     "examples": "keep fewer examples",
     "heatmaps": "use fewer methods or fewer clusters, or keep fewer examples",

@@ -85,6 +85,11 @@ class Overall(Schema):
         None,
         description="Σ D / Σ (S₀ − S_n) over the clusters where S₀ − S_n is not close to zero; null if there is no such cluster.",
     )
+    noise: float | None = Field(
+        None,
+        description="Standard deviation of the area of the ranking's controls. A lead over another ranking counts where its whole "
+        "interval exceeds it.",
+    )
     removable_at: int | None = Field(None, description="As for a cluster, over the test examples of all clusters.")
     verdict: Verdict
     robust: bool | None = Field(

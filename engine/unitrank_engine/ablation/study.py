@@ -12,7 +12,7 @@ from unitrank_engine.ablation.cluster_result import cluster_result
 from unitrank_engine.ablation.masks.fill_test import Importance
 from unitrank_engine.ablation.masks.mask_runner import STAGE
 from unitrank_engine.ablation.masks.tested import Curves, TestedCluster
-from unitrank_engine.ablation.statistics.comparisons import comparisons
+from unitrank_engine.ablation.statistics.comparisons import RankingDrops, comparisons, noise
 from unitrank_engine.ablation.statistics.judgement import Judge, Judgement, Outcome, Tested, pooled_area
 from unitrank_engine.ablation.statistics.other_examples import p_other_examples
 from unitrank_engine.ablation.statistics.per_example import cluster_crosses, ranking_drops
@@ -43,6 +43,8 @@ class RankingStudy:
 
     The first value is with no unit replaced, for `keep` with all units replaced.
     """
+    tests: dict[str, np.ndarray] = field(default_factory=dict)
+    """Order (`most` or `keep`) → the mean drop of each test example, all clusters joined."""
     specificity: Specificity | None = None
     other_verdicts: dict[int | None, Outcome] = field(default_factory=dict)
     """Cluster → the outcome with `check_fill`, where it contradicts the verdict.
@@ -69,6 +71,8 @@ class StudyOutcome:
     rankings: dict[str, RankingStudy]
     random: np.ndarray
     """The random orders' curves, `[clusters, random, counts + 1]`."""
+    all_replaced: np.ndarray
+    """The drop of each test example with all units replaced, all clusters joined."""
     comparisons: list[Comparison]
     activity_area: float | None
     """Area of the order by activity over all clusters."""
@@ -174,6 +178,7 @@ class Study:
         return StudyOutcome(
             rankings=studies,
             random=np.stack([_with_first(test.random, test.ends.score[0, 0]) for test in tested]),
+            all_replaced=np.concatenate([test.changes for test in tested]),
             comparisons=self._compare(rankings, studies),
             activity_area=pooled_area([(test, test.drop(test.activity)) for test in tested if test.activity and test.has_area]),
         )
@@ -200,18 +205,14 @@ class Study:
     def _compare(self, rankings: Mapping[str, Tested], studies: Mapping[str, RankingStudy]) -> list[Comparison]:
         if not self.counts or "most" not in self.request.orders:
             return []
+        return comparisons(
+            [self._drops(name, tested, studies[name].overall) for name, tested in rankings.items()], self.request.level
+        )
+
+    def _drops(self, name: str, tested: Tested, overall: Overall) -> RankingDrops:
         methods = {str(entry.id): entry.name for entry in self.context.request.methods}
-        drops = [
-            ranking_drops(
-                tested,
-                ranking=name,
-                method=methods[name],
-                target_class=self.context.target_class,
-                verdict=studies[name].overall.verdict,
-            )
-            for name, tested in rankings.items()
-        ]
-        return comparisons(drops, self.request.level)
+        number = self.context.target_class
+        return ranking_drops(tested, ranking=name, method=methods[name], target_class=number, verdict=overall.verdict)
 
     def _study(self, name: str, tested: Tested, judgement: Judgement) -> RankingStudy:
         clusters = [
@@ -219,10 +220,13 @@ class Study:
             for (cluster, ranking), outcome in zip(tested, judgement.clusters, strict=True)
         ]
         crosses = cluster_crosses(tested, [cluster.name for cluster in self.context.clusters])
+        orders = self.request.orders if self.counts else []
+        lead = noise(self._drops(name, tested, judgement.overall)) if "most" in orders else None
         return RankingStudy(
             clusters=clusters,
-            overall=judgement.overall.model_copy(update={"removable_at": self._removable_at(tested)}),
+            overall=judgement.overall.model_copy(update={"removable_at": self._removable_at(tested), "noise": lead}),
             arrays=self._arrays(tested),
+            tests=_by_example(tested) if "most" in orders else {},
             p_other_examples=p_other_examples(tested),
             reasons=self._reasons(tested, judgement),
             specificity=specificity(crosses, self.request.level, self.context.streams.generator("specificity")),
@@ -258,6 +262,12 @@ class Study:
                     [_with_first(curve, cluster.ends.score[0, first])[0] for curve, (cluster, _) in pairs if curve]
                 )
         return arrays
+
+
+def _by_example(tested: Tested) -> dict[str, np.ndarray]:
+    by_example = {"most": np.concatenate([ranking.drops["most"] for _, ranking in tested])}
+    losses = [ranking.losses for _, ranking in tested if ranking.losses is not None]
+    return by_example | ({"keep": np.concatenate(losses)} if len(losses) == len(tested) else {})
 
 
 def announce(context: JobContext, masks: int) -> None:

@@ -12,8 +12,12 @@ def arrays(outcome: JobOutcome) -> dict[str, np.ndarray]:
     """Return the result's arrays by name, in float32; clusters are in the summary's order."""
     full = {name: array for target in outcome.targets for name, array in _of_target(target).items()}
     full = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in full.items()}
-    for cluster in outcome.context.clusters:
+    context = outcome.context
+    for cluster in context.clusters:
         full[f"rows/{cluster.name}"] = np.ascontiguousarray(cluster.rows, dtype=np.int64)
+    if any(target.study for target in outcome.targets):
+        tested = [cluster.rows[halves.tested] for cluster, halves in zip(context.clusters, context.halves, strict=True)]
+        full["tests/rows"] = np.concatenate(tested).astype(np.int64)
     return full
 
 
@@ -28,6 +32,8 @@ def _of_target(outcome: TargetOutcome) -> dict[str, np.ndarray]:
         if study:
             for order, curves in study.arrays.items():
                 full[f"ablation/{entry.id}/{order}"] = curves
+            for order, drops in study.tests.items():
+                full[f"tests/{order}/{entry.id}"] = drops
         exact = outcome.exact.get(str(entry.id))
         if exact and exact.pairs is not None:
             full[f"pairs/{entry.id}"] = exact.pairs
@@ -37,5 +43,7 @@ def _of_target(outcome: TargetOutcome) -> dict[str, np.ndarray]:
         full |= heatmaps(entry, context.units, full[f"importance/{entry.id}"], {name: rows.numpy() for name, rows in kept.items()})
     if outcome.study:
         number = context.target_class
-        full["ablation/random" if number is None else f"ablation/random{CLASS_MARK}{number}"] = outcome.study.random
+        mark = "" if number is None else f"{CLASS_MARK}{number}"
+        full[f"ablation/random{mark}"] = outcome.study.random
+        full[f"tests/all_replaced{mark}"] = outcome.study.all_replaced
     return full

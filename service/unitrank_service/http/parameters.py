@@ -17,6 +17,11 @@ _ID = re.compile(r"[0-9a-z]{26}")
 
 
 async def _job_id(id: Annotated[str, Path(description="The job's id.")]) -> str:
+    return checked_id(id)
+
+
+def checked_id(id: str) -> str:
+    """Return the id of a job. Raises HttpProblem for a text that cannot be an id."""
     # Redis keys contain the id, so a text that is not an id is rejected before the store is read.
     if not _ID.fullmatch(id):
         raise HttpProblem("job_not_found", f"job {id[:100]!r} not found; a job's id has 26 digits and lowercase letters")

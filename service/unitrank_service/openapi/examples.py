@@ -152,6 +152,40 @@ def result() -> Json:
     }
 
 
+def comparison() -> Json:
+    """Return the comparison of two jobs that differ in their data."""
+    other = "01m7xn0z6h5nsh8tv2nxg0jnwz"
+    summary = {"best": "conductance", "verdict": "better_than_random", "robust": True, "area": 0.79, "clusters": 10}
+    jobs: list[Json] = [
+        {
+            "id": id,
+            "name": name,
+            "status": "succeeded",
+            "model": {"name": "mnist", "digest": DIGEST},
+            "dataset": {"name": "mnist-t10k", "digest": DATA_DIGEST},
+            "layer": "relu1",
+            "at": "output",
+            "units": "neuron",
+            "summary": summary,
+            "leaderboard": [],
+        }
+        for id, name in ((ID, "first try"), (other, None))
+    ]
+    pair = {"a": "conductance", "b": "conductance", "job_a": ID, "job_b": other}
+    return {
+        "jobs": jobs,
+        "differences": [
+            {"field": "methods", "values": [[{"name": "conductance", "steps": 20}], [{"name": "conductance", "steps": 50}]]}
+        ],
+        "agreement": [
+            pair
+            | {"spearman": 0.99, "pearson": 0.99, "cosine": 0.99, "scale": 1.0, "relative_difference": 0.01, "top_overlap": 19.0}
+        ],
+        "comparisons": [pair | {"difference": 0.01, "low": -0.01, "high": 0.03, "ahead": None}],
+        "not_compared": [],
+    }
+
+
 def examples_by_schema() -> dict[str, Json]:
     """Return the name of each schema in the document → an example of it."""
     cards = {name: card(name).model_dump(mode="json") for name in METHODS}
@@ -164,6 +198,7 @@ def examples_by_schema() -> dict[str, Json]:
         "JobChange": {"metadata": {"name": "relu1, all digits", "tags": ["paper"], "notes": None}},
         "DryRun": {"request": _request(), "estimate": {"passes": 1_240_000, "seconds": 18.5, "result_bytes": 161_520}},
         "Result": result(),
+        "JobComparison": comparison(),
         "MethodCard": cards["conductance"],
         "Page_Model_": {"items": [MODEL], "next": None},
         "Page_Dataset_": {"items": [DATASET], "next": None},

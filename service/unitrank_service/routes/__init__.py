@@ -1,6 +1,7 @@
 """The routes, one file for each resource. A route catches no errors; `problems` answers them."""
 
 from unitrank_service.routes import (
+    compare,
     datasets,
     deliveries,
     documentation,
@@ -22,6 +23,7 @@ ROUTERS = [
     jobs.router,
     deliveries.router,
     results.router,
+    compare.router,
     plots.router,
     operations.router,
     metrics.router,

@@ -47,10 +47,11 @@ def done(client: httpx.Client, served: Served) -> str:
     return succeeded(client, served)
 
 
-def succeeded(client: httpx.Client, served: Served) -> str:
+def succeeded(client: httpx.Client, served: Served, **changes: Any) -> str:
+    """Post a job with these changes of its request, and end it with a result; return its id."""
     ready_model(client, served)
     put_dataset(client)
-    id: str = client.post("/v1/jobs", json=job()).json()["id"]
+    id: str = client.post("/v1/jobs", json=job(**changes)).json()["id"]
     attempt = served.backend.jobs.start(id, "cpu-0")
     assert attempt
     manifest = served.backend.results.put(summary(id), ARRAYS)

@@ -110,6 +110,16 @@ def ties_with(pairs: Sequence[Comparison], ranking: str) -> list[str]:
     return [pair.b if pair.a == ranking else pair.a for pair in pairs if pair.ahead is None and ranking in (pair.a, pair.b)]
 
 
+def noise(ranking: RankingDrops) -> float | None:
+    """Return the standard deviation, over the ranking's controls, of their mean area over clusters.
+
+    None without a cluster that has an area and two test examples, and without controls.
+    """
+    usable = [index for index, cluster in enumerate(ranking.clusters) if _is_usable(cluster)]
+    value = _noise(ranking, usable) if usable else np.inf
+    return value if np.isfinite(value) else None
+
+
 def _compare(a: RankingDrops, b: RankingDrops, level: float) -> Comparison:
     usable = [index for index, cluster in enumerate(a.clusters) if _is_usable(cluster)]
     if not usable:

@@ -1,0 +1,50 @@
+"""`GET /v1/compare`: jobs with and without results, of one tenant."""
+
+import httpx
+import pytest
+
+from tests.service.conftest import Served, assert_problem, job
+from tests.service.results.conftest import succeeded
+
+
+def test_compare_when_jobs_have_results_then_gives_differences_agreement_and_reasons(client: httpx.Client, served: Served) -> None:
+    first = succeeded(client, served)
+    second = succeeded(client, served, seed=1, metadata={"name": "again"})
+    answer = client.get("/v1/compare", params={"job": [first, second]})
+
+    assert answer.status_code == 200, answer.text
+    comparison = answer.json()
+    assert [each["id"] for each in comparison["jobs"]] == [first, second]
+    assert [each["name"] for each in comparison["jobs"]] == [None, "again"]
+    assert comparison["differences"] == [{"field": "seed", "values": [0, 1]}]
+    (agreed,) = comparison["agreement"]
+    assert (agreed["job_a"], agreed["job_b"], agreed["a"], agreed["b"]) == (first, second, "gradient", "gradient")
+    assert agreed["spearman"] == agreed["pearson"] == pytest.approx(1.0)
+    assert [each["part"] for each in comparison["not_compared"]] == ["comparisons"]
+    assert (
+        client.get("/v1/compare", params={"job": [first, second]}, headers={"If-None-Match": answer.headers["etag"]}).status_code
+        == 304
+    )
+
+
+def test_compare_when_a_job_has_no_result_then_still_gives_the_differences(client: httpx.Client, served: Served) -> None:
+    first = succeeded(client, served)
+    waiting = client.post("/v1/jobs", json=job(layer="fc")).json()["id"]
+    comparison = client.get("/v1/compare", params={"job": [first, waiting]}).json()
+
+    assert comparison["differences"] == [{"field": "layer", "values": ["conv1", "fc"]}]
+    assert (comparison["agreement"], comparison["comparisons"]) == ([], [])
+    assert f"the job {waiting} is queued" in comparison["not_compared"][0]["detail"]
+
+
+def test_compare_when_jobs_are_wrong_then_is_a_problem(client: httpx.Client, served: Served) -> None:
+    first = succeeded(client, served)
+    for query in (f"job={first}", f"job={first}&job={first}", "&".join(f"job={number}" for number in range(5))):
+        assert_problem(client.get(f"/v1/compare?{query}"), 422, "invalid_parameter", "/query/job")
+    for other in ("0" * 26, "nonsense"):
+        assert_problem(client.get(f"/v1/compare?job={first}&job={other}"), 404, "job_not_found")
+    assert_problem(client.get("/v1/compare"), 422, "invalid_parameter")
+    _, secret = served.backend.keys.create("Eve", ["admin"], "theirs")
+    assert_problem(
+        client.get(f"/v1/compare?job={first}&job={'0' * 26}", headers={"Authorization": f"Bearer {secret}"}), 404, "job_not_found"
+    )
