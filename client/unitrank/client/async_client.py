@@ -12,13 +12,14 @@ from typing import Any
 import httpx
 
 from unitrank.client.async_contents import AsyncDatasets, AsyncModels
-from unitrank.client.async_jobs import AsyncJobs
+from unitrank.client.async_jobs import AsyncJobHandle, AsyncJobs
 from unitrank.client.endpoints import Calls
 from unitrank.client.http.retries import Retries
 from unitrank.client.http.transports import AsyncFlowRunner, new_client, options
 from unitrank.client.sync import DEFAULT_URL
 from unitrank.score_checks.over_http import check_with_jobs
 from unitrank.score_checks.score_check import ScoreCheck
+from unitrank_schemas.comparison import JobComparison
 from unitrank_schemas.methods import MethodCard
 from unitrank_schemas.operations import Version, Workers
 
@@ -95,6 +96,10 @@ class AsyncClient:
     async def is_ready(self) -> bool:
         """As `Client.is_ready`."""
         return await self._runner.run(self.calls.is_ready())
+
+    async def compare(self, *jobs: str | AsyncJobHandle) -> JobComparison:
+        """As `Client.compare`."""
+        return await self._runner.run(self.calls.compare([job if isinstance(job, str) else job.id for job in jobs]))
 
     async def check_scores(
         self,

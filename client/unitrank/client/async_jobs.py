@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from unitrank.client.endpoints import Calls
 from unitrank.client.given import job_body
 from unitrank.client.http.transports import AsyncFlowRunner
 from unitrank.client.jobs import fetch_result
 from unitrank.client.progress import OnState, watching
-from unitrank.client.requests import job_path, result_query
+from unitrank.client.requests import JobFilters, job_path, job_query, result_query
 from unitrank.results import JobResult
 from unitrank_schemas.jobs import DryRun, Job, JobRequest, JobStatus
 from unitrank_schemas.results import Result
@@ -49,10 +49,13 @@ class AsyncJobs:
         """As `Jobs.get`."""
         return AsyncJobHandle(self._calls, self._runner, await self._runner.run(self._calls.job(id)))
 
-    async def list(self, limit: int | None = 50, *, status: JobStatus | None = None, model: str | None = None) -> list[Job]:
+    async def list(self, limit: int | None = 50, **filters: Unpack[JobFilters]) -> list[Job]:
         """As `Jobs.list`."""
-        params = {key: value for key, value in {"status": status, "model": model}.items() if value is not None}
-        return await self._runner.run(self._calls.jobs(limit, params))
+        return await self._runner.run(self._calls.jobs(limit, job_query(filters)))
+
+    async def edit(self, id: str, **metadata: Any) -> Job:
+        """As `Jobs.edit`."""
+        return await self._runner.run(self._calls.edit(id, metadata))
 
     async def delete(self, id: str) -> None:
         """As `Jobs.delete`."""

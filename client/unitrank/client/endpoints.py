@@ -2,10 +2,10 @@
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from pydantic import ValidationError
@@ -18,6 +18,7 @@ from unitrank.client.progress import OnState
 from unitrank.client.requests import C, job_path, to_json
 from unitrank.errors import NotFound, NotPossible, Timeout, UnitrankError, Unreachable, not_succeeded, refusal
 from unitrank_schemas.base import Page, Schema
+from unitrank_schemas.comparison import JobComparison
 from unitrank_schemas.jobs import ENDED, DryRun, Job
 from unitrank_schemas.methods import MethodCard
 from unitrank_schemas.operations import Readiness, Version, Workers
@@ -136,6 +137,14 @@ class Calls:
     def dry_run(self, body: bytes) -> Flow[DryRun]:
         """The checked request and its estimated cost; no job is started."""
         return self._read(HttpRequest("POST", "/v1/jobs", {"dry_run": "true"}, JSON, body), LenientDryRun)
+
+    def edit(self, id: str, metadata: Mapping[str, Any]) -> Flow[Job]:
+        """Changes entries of the job's metadata, and returns its state."""
+        return self._read(HttpRequest("PATCH", job_path(id), {}, JSON, to_json({"metadata": metadata})), LenientJob)
+
+    def compare(self, ids: Sequence[str]) -> Flow[JobComparison]:
+        """The comparison of two to four jobs."""
+        return self._read(HttpRequest("GET", "/v1/compare", {"job": list(ids)}), JobComparison)
 
     def cancel(self, id: str) -> Flow[Job]:
         """Cancels the job, and returns its state."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from unitrank.client.endpoints import NPZ, Calls
 from unitrank.client.given import job_body
 from unitrank.client.http.operations import Flow, work
 from unitrank.client.http.transports import FlowRunner
 from unitrank.client.progress import OnState, watching
-from unitrank.client.requests import job_path, result_query
+from unitrank.client.requests import JobFilters, job_path, job_query, result_query
 from unitrank.results import JobResult, read_npz
 from unitrank_schemas.jobs import DryRun, Job, JobRequest, JobStatus
 from unitrank_schemas.results import Result
@@ -66,16 +66,33 @@ class Jobs:
         """The job with this id. Raises NotFound."""
         return JobHandle(self._calls, self._runner, self._runner.run(self._calls.job(id)))
 
-    def list(self, limit: int | None = 50, *, status: JobStatus | None = None, model: str | None = None) -> list[Job]:
+    def list(self, limit: int | None = 50, **filters: Unpack[JobFilters]) -> list[Job]:
         """The states of jobs, the newest first.
 
         Args:
             limit: the largest number of jobs; None: all.
             status: only jobs with this status.
-            model: only jobs of this model.
+            model, layer, dataset: only jobs of this model, on this layer, on this dataset.
+            verdict: only jobs whose best ranking has this verdict, such as `better_than_random`;
+                also `robust` or `fragile`.
+            metadata: only jobs with these values in their metadata.
+            text: only jobs with all these words in title, tags, notes, names or methods.
+            sort: `created_at`, or `area`: the jobs with the largest area first.
+            order: `asc`: the oldest, or the smallest area, first.
         """
-        params = {key: value for key, value in {"status": status, "model": model}.items() if value is not None}
-        return self._runner.run(self._calls.jobs(limit, params))
+        return self._runner.run(self._calls.jobs(limit, job_query(filters)))
+
+    def edit(self, id: str, **metadata: Any) -> Job:
+        """Changes entries of the job's metadata, and returns its state.
+
+        Args:
+            id: the job's id.
+            metadata: entries to set, such as `name="First try", tags=["paper"], notes="…"`. None
+                removes an entry; the other entries stay.
+
+        Raises NotFound, and InvalidRequest if the metadata become too large.
+        """
+        return self._runner.run(self._calls.edit(id, metadata))
 
     def delete(self, id: str) -> None:
         """Deletes a job and its result. Raises NotFound, and Conflict if the job has not ended."""

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel
 
 from unitrank.errors import NotPossible
 from unitrank_schemas.datasets import Dataset
-from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.jobs import JobRequest, JobStatus
 from unitrank_schemas.models import Model
 
 C = TypeVar("C", Model, Dataset)
@@ -49,6 +49,30 @@ def request_fields(request: JobRequest | Mapping[str, Any] | None, fields: Mappi
     """The fields of a request; `fields` override those of `request`."""
     body = request.model_dump(mode="json", exclude_unset=True) if isinstance(request, JobRequest) else dict(request or {})
     return {**body, **fields}
+
+
+class JobFilters(TypedDict, total=False):
+    """The filters and the order of `jobs.list`, which explains them."""
+
+    status: JobStatus | None
+    model: str | None
+    layer: str | None
+    dataset: str | None
+    verdict: str | None
+    metadata: Mapping[str, Any]
+    text: str | None
+    sort: Literal["created_at", "area"]
+    order: Literal["asc", "desc"]
+
+
+def job_query(filters: JobFilters) -> dict[str, str]:
+    """The query parameters of a list of jobs."""
+    metadata = {f"metadata.{key}": _as_text(value) for key, value in (filters.get("metadata") or {}).items()}
+    return {name: str(value) for name, value in filters.items() if value is not None and name != "metadata"} | metadata
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def result_query(cluster: str | None, ranking: str | None, top: int | None) -> dict[str, str]:

@@ -15,9 +15,10 @@ from unitrank.client.endpoints import Calls
 from unitrank.client.http.operations import Flow
 from unitrank.client.http.retries import Retries
 from unitrank.client.http.transports import FlowRunner, new_client, options
-from unitrank.client.jobs import Jobs
+from unitrank.client.jobs import JobHandle, Jobs
 from unitrank.score_checks.over_http import check_with_jobs
 from unitrank.score_checks.score_check import ScoreCheck
+from unitrank_schemas.comparison import JobComparison
 from unitrank_schemas.methods import MethodCard
 from unitrank_schemas.operations import Version, Workers
 
@@ -101,6 +102,16 @@ class Client:
     def is_ready(self) -> bool:
         """Whether the service can run jobs now; False if it does not answer."""
         return self._runner.run(self.calls.is_ready())
+
+    def compare(self, *jobs: str | JobHandle) -> JobComparison:
+        """Compares two to four jobs: their requests, and their rankings where the places are equal.
+
+        Args:
+            jobs: ids or handles of the jobs.
+
+        Raises NotFound, and InvalidRequest for another number of jobs.
+        """
+        return self._runner.run(self.calls.compare([job if isinstance(job, str) else job.id for job in jobs]))
 
     def check_scores(
         self,

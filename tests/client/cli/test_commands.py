@@ -21,6 +21,7 @@ from unitrank.cli import output
 from unitrank.cli.main import main
 from unitrank.client.sync import Client
 from unitrank_schemas.results import Result
+from unitrank_service.openapi.examples import examples_by_schema
 
 Json = dict[str, Any]
 REQUEST = {"model": "m", "layer": "1", "dataset": "d", "methods": [{"name": "gradient"}]}
@@ -238,3 +239,50 @@ def test_completion_when_a_shell_asks_then_there_is_one() -> None:
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
 
     assert done.stdout.split() == ["put-model", "put-dataset"]
+
+
+def test_jobs_when_filtered_then_the_service_gets_the_filters_and_the_table_shows_the_summaries(run_command: RunCommand) -> None:
+    summary = {"best": "gradient", "verdict": "better_than_random", "robust": False, "area": 0.75, "clusters": 3}
+    page = {"items": [JOB | {"summary": summary, "request": REQUEST | {"metadata": {"name": "First try"}}}], "next": None}
+    requests: list[httpx.Request] = []
+    words = ["--layer", "1", "--verdict", "fragile", "--metadata", "team=a=b", "--text", "x y", "--sort", "area", "--order", "asc"]
+    output = run_command("jobs", *words, states=[httpx.Response(200, json=page)], requests=requests)
+
+    assert output.code == 0, output.err
+    sent = dict(requests[0].url.params)
+    assert sent.pop("limit") == "50"
+    assert sent == {"layer": "1", "verdict": "fragile", "metadata.team": "a=b", "text": "x y", "sort": "area", "order": "asc"}
+    assert "First try" in output.err
+    assert "fragile" in output.err
+    assert "0.750" in output.err
+
+
+def test_edit_when_called_then_sends_the_entries_and_removes_the_empty_ones(run_command: RunCommand) -> None:
+    requests: list[httpx.Request] = []
+    output = run_command("edit", "j", "--name", "New", "--tag", "a", "--tag", "b", "--notes", "", states=[{}], requests=requests)
+
+    assert (output.code, requests[0].method, requests[0].url.path) == (0, "PATCH", "/v1/jobs/j")
+    assert json.loads(requests[0].content) == {"metadata": {"name": "New", "tags": ["a", "b"], "notes": None}}
+
+
+@pytest.mark.parametrize("words", [["edit", "j"], ["compare"], ["compare", "j", "--text", "x"], ["jobs", "--metadata", "team"]])
+def test_command_when_its_options_make_no_sense_then_nothing_is_sent(run_command: RunCommand, words: list[str]) -> None:
+    requests: list[httpx.Request] = []
+    output = run_command(*words, requests=requests)
+
+    assert (output.code, requests) == (2, [])
+    assert output.err.startswith("error: ")
+
+
+def test_compare_when_options_select_the_jobs_then_compares_them_on_the_service(run_command: RunCommand) -> None:
+    requests: list[httpx.Request] = []
+    page = {"items": [JOB | {"id": id} for id in ("j1", "j2", "j3")], "next": None}
+    comparison = examples_by_schema()["JobComparison"]
+    states = [httpx.Response(200, json=page), httpx.Response(200, json=comparison)]
+    output = run_command("compare", "--text", "digits", states=states, requests=requests)
+
+    assert output.code == 0, output.err
+    assert (requests[0].url.params["status"], requests[0].url.params["text"]) == ("succeeded", "digits")
+    assert requests[1].url.params.get_list("job") == ["j1", "j2", "j3"]
+    for text in ("first try", "methods", "A: conductance", "0.010 [-0.010, 0.030]", "neither"):
+        assert text in output.err

@@ -18,6 +18,7 @@ from unitrank.client.sync import Client
 from unitrank.errors import BY_STATUS, UnitrankError
 from unitrank_schemas.jobs import Job, JobRequest
 from unitrank_schemas.jobs.ablation import Ablation
+from unitrank_service.openapi.examples import examples_by_schema
 
 Json = dict[str, Any]
 PROBLEM = {
@@ -448,3 +449,40 @@ def test_package_when_imported_then_has_the_names_of_the_module_that_it_was() ->
     for module, exported in names.items():
         for name in exported:
             assert getattr(package, name) is getattr(module, name)
+
+
+def test_jobs_when_listed_edited_and_compared_then_both_clients_send_the_same() -> None:
+    requests: list[httpx.Request] = []
+    comparison = examples_by_schema()["JobComparison"]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        if request.url.path == "/v1/compare":
+            return httpx.Response(200, json=comparison)
+        return httpx.Response(200, json=JOB if request.method == "PATCH" else {"items": [JOB], "next": None})
+
+    async def use() -> Any:
+        async with unitrank.AsyncClient("http://s", transport=httpx.MockTransport(answer)) as client:
+            await client.jobs.list(9, layer="1", metadata={"run": 3, "flag": True}, text="a b", sort="area", status=None)
+            await client.jobs.edit("j", name="x", tags=None)
+            return await client.compare("j1", await client.jobs.edit("j"))
+
+    with unitrank.Client("http://s", transport=httpx.MockTransport(answer)) as client:
+        client.jobs.list(9, layer="1", metadata={"run": 3, "flag": True}, text="a b", sort="area", status=None)
+        client.jobs.edit("j", name="x", tags=None)
+        compared = client.compare("j1", "j")
+    half = len(requests)
+    assert compared.differences[0].field == "methods"
+    assert dict(requests[0].url.params) == {
+        "layer": "1",
+        "metadata.run": "3",
+        "metadata.flag": "true",
+        "text": "a b",
+        "sort": "area",
+        "limit": "9",
+    }
+    assert json.loads(requests[1].content) == {"metadata": {"name": "x", "tags": None}}
+    assert requests[2].url.params.get_list("job") == ["j1", "j"]
+    asyncio.run(use())
+
+    assert [str(request.url) for request in requests[:half]] == [str(r.url) for r in requests[half : half + 2] + requests[-1:]]

@@ -1,26 +1,66 @@
 """`unitrank compare`."""
 
+import json
 from collections.abc import Callable, Iterator
+from typing import Annotated, Any
 
 import typer
 
+from unitrank.cli.commands.job_list import Dataset, Layer, Metadata, Model, Text, Verdict, filters_of, pairs_of
 from unitrank.cli.compare import Compared, Judged, compared
 from unitrank.cli.output import URL, AsJson, Url, open_client, print_json, print_message, print_table
-from unitrank.cli.saved_results import Saved, result_of
+from unitrank.cli.saved_results import result_of
+from unitrank.client.sync import Client
+from unitrank.errors import NotPossible
+from unitrank_schemas.comparison import MOST_JOBS, JobComparison, JobRankingComparison
 from unitrank_schemas.results import VERDICT_LABELS
 from unitrank_schemas.verdict_strength import DOUBT_WORDS
 
 app = typer.Typer()
 
 MISSING = "–"
+MOST_CHARACTERS = 60
+"""Characters of a value in the table of differences."""
 STRENGTHS = {True: "robust", False: "fragile", None: MISSING}
 
 
 @app.command()
-def compare(first: Saved, second: Saved, url: Url = URL, as_json: AsJson = False) -> None:
-    """Compare the rankings that two results have in common: verdicts, numbers, and importances."""
+def compare(
+    jobs: Annotated[
+        list[str] | None, typer.Argument(metavar="JOB …", help=f"Two to {MOST_JOBS} ids of jobs, or two results: ids or files.")
+    ] = None,
+    model: Model = None,
+    layer: Layer = None,
+    dataset: Dataset = None,
+    verdict: Verdict = None,
+    metadata: Metadata = None,
+    text: Text = None,
+    url: Url = URL,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the rankings that two results have in common, or two to four jobs.
+
+    Options in place of ids select the newest jobs that have succeeded.
+    """
+    filters: Any = filters_of(model=model, layer=layer, dataset=dataset, verdict=verdict, text=text)
+    filters |= {"metadata": pairs} if (pairs := pairs_of(metadata)) else {}
+    if bool(filters) == bool(jobs):
+        raise NotPossible("give the ids of the jobs, or options that select them, such as --text", code="invalid_request")
     with open_client(url) as client:
-        comparisons = compared(result_of(client, first), result_of(client, second))
+        if filters:
+            jobs = [job.id for job in client.jobs.list(MOST_JOBS, status="succeeded", **filters)]
+        if len(jobs or []) == 2 and not filters:
+            _compare_results(client, *(jobs or []), as_json=as_json)
+            return
+        comparison = client.compare(*(jobs or []))
+    if as_json:
+        print_json(comparison)
+    else:
+        _print_comparison(comparison)
+
+
+def _compare_results(client: Client, first: str, second: str, *, as_json: bool) -> None:
+    comparisons = compared(result_of(client, first), result_of(client, second))
     if as_json:
         print_json([comparison.as_json() for comparison in comparisons])
         return
@@ -31,6 +71,59 @@ def compare(first: Saved, second: Saved, url: Url = URL, as_json: AsJson = False
         if len(comparison.agreement) > 1:
             agreement = [(name, _number(each.spearman), each.top_overlap) for name, each in comparison.agreement.items()]
             print_table(("cluster", "rank correlation", "first units in common"), agreement)
+
+
+def _print_comparison(comparison: JobComparison) -> None:
+    letters = {job.id: letter for job, letter in zip(comparison.jobs, "ABCD", strict=False)}
+    print_table(
+        ("", "job", "title", "model", "data", "layer", "best ranking", "verdict", "strength", "area"),
+        [
+            (
+                letters[job.id],
+                job.id,
+                job.name or MISSING,
+                job.model.name or MISSING,
+                job.dataset.name or "in the request",
+                job.layer,
+                (job.summary and job.summary.best) or MISSING,
+                VERDICT_LABELS[job.summary.verdict] if job.summary else MISSING,
+                STRENGTHS[job.summary.robust if job.summary and job.summary.verdict == "better_than_random" else None],
+                _number(job.summary.area if job.summary else None),
+            )
+            for job in comparison.jobs
+        ],
+    )
+    if comparison.differences:
+        rows = [(each.field, *map(_short, each.values)) for each in comparison.differences]
+        print_table(("the requests differ in", *letters.values()), rows)
+    if comparison.comparisons:
+        print_table(
+            ("ranking", "ranking", "difference of the areas", "ahead"), [_pair(each, letters) for each in comparison.comparisons]
+        )
+    if comparison.agreement:
+        rows = [
+            (
+                f"{letters[each.job_a]}: {each.a}",
+                f"{letters[each.job_b]}: {each.b}",
+                _number(each.spearman),
+                _number(each.top_overlap),
+            )
+            for each in comparison.agreement
+        ]
+        print_table(("ranking", "ranking", "rank correlation", "first units in common"), rows)
+    for reason in comparison.not_compared:
+        print_message(f"{letters[reason.job_a]} and {letters[reason.job_b]}, {reason.part}: {reason.detail}")
+
+
+def _pair(each: JobRankingComparison, letters: dict[str, str]) -> tuple[str, ...]:
+    names = {"a": f"{letters[each.job_a]}: {each.a}", "b": f"{letters[each.job_b]}: {each.b}"}
+    interval = MISSING if each.difference is None else f"{_number(each.difference)} [{_number(each.low)}, {_number(each.high)}]"
+    return (*names.values(), interval, names[each.ahead] if each.ahead else "neither")
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
 
 
 def _lines(comparison: Compared) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""`unitrank submit`, `wait`, `status`, `list`, `cancel`."""
+"""`unitrank submit`, `wait`, `status`, `cancel`."""
 
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
@@ -24,7 +24,6 @@ from unitrank.client.progress import line_of
 from unitrank.errors import NotPossible
 from unitrank.results import LEADER_COLUMNS, leader_rows
 from unitrank.score_files import given_files
-from unitrank_schemas.jobs import JobStatus
 
 app = typer.Typer()
 
@@ -117,25 +116,6 @@ def status(job: JobId, url: Url = URL, as_json: AsJson = False) -> None:
         print_json(state)
     else:
         print_message(line_of(state) + (f" ({state.problem.code}): {state.problem.detail}" if state.problem else ""))
-
-
-@app.command("list")
-def list_jobs(
-    status: Annotated[str | None, typer.Option(help=f"Only jobs with this status: {', '.join(get_args(JobStatus))}.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only jobs of this model.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Largest number of jobs.")] = 50,
-    url: Url = URL,
-    as_json: AsJson = False,
-) -> None:
-    """List jobs, the newest first."""
-    parameter: Any = status
-    with open_client(url) as client:
-        records = client.jobs.list(limit, status=parameter, model=model)
-    if as_json:
-        print_json(records)
-    else:
-        rows = [(job.id, job.status, f"{job.created_at:%Y-%m-%d %H:%M}", job.request.model, job.request.layer) for job in records]
-        print_table(("job", "status", "created (UTC)", "model", "layer"), rows)
 
 
 @app.command()

@@ -4,7 +4,7 @@ A `Flow` is a generator that yields steps and receives each step's outcome. The 
 `unitrank.client.http.transports` carry the steps out, in this thread or in asyncio.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -32,7 +32,7 @@ class HttpRequest:
     Args:
         verb: the HTTP method.
         path: the path below the service's address.
-        params: query parameters.
+        params: query parameters; a list repeats its parameter.
         headers: headers beside those of the client.
         content: the body.
         file: a file that is streamed as the body, instead of `content`.
@@ -45,7 +45,7 @@ class HttpRequest:
 
     verb: str
     path: str
-    params: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = None
     file: Path | None = None
