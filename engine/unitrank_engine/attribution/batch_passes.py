@@ -74,11 +74,11 @@ class BatchPasses:
         methods: Methods = [
             target.methods(batch, its_ends, size, self._count) for target, its_ends in zip(self.targets, ends, strict=True)
         ]
+        groups = {key: _Group(self.targets, methods, key) for key in dict.fromkeys(key for each in methods for key in each)}
         for grid in self._grids:
             self._visit(grid, methods, ends, size)
         makers: dict[tuple[int, str], Callable[[], Tensor]] = {}
         keys: dict[str, tuple[int, str]] = {}
-        groups = {key: _Group(self.targets, methods, key) for key in dict.fromkeys(key for each in methods for key in each)}
         for number, target in enumerate(self.targets):
             for key, method in methods[number].items():
                 makers[number, key] = partial(self._checked, groups[key], number, method, batch)
@@ -109,6 +109,8 @@ class _Group:
         self.key = key
         self._methods = {number: each[key] for number, each in enumerate(methods) if key in each}
         self._records = [targets[number].result.by_key[key] for number in self._methods]
+        group = list(self._methods.values())
+        type(group[0]).share(group)
         self._scores: dict[int, Tensor] = {}
         self._error: EngineError | None = None
 

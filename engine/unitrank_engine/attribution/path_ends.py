@@ -15,7 +15,7 @@ from unitrank_engine.errors import EngineError
 from unitrank_engine.job.baselines import Baselines, Inputs
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.fills import expanded
-from unitrank_engine.job.targets import Fixed
+from unitrank_engine.job.targets import Fixed, resembles_probabilities
 from unitrank_engine.methods import PathEnds, Point
 from unitrank_engine.methods.batch import Count, gradient_of, gradients_of
 from unitrank_engine.program.split import Live
@@ -85,17 +85,20 @@ class EndPasses:
         baseline = expanded(self.baselines.of(rows, cluster, x), len(rows))
         start = self._at_baseline(baseline, fixed, cluster)
         refuse_non_finite("the model's output", *f, *start.f)
-        start_h, output = _rows(start.h, len(rows)), output.detach()
+        same, probabilities = _equal(x, baseline), resembles_probabilities(output.detach())
+        start_h, h, output = _rows(start.h, len(rows)), h.detach(), output.detach()
         return [
             PathEnds(
                 x=x,
                 baseline=baseline,
                 fixed=fixed[index],
-                input=Point(1.0, h.detach(), gradients[index]),
+                input=Point(1.0, h, gradients[index]),
                 start=Point(0.0, start_h, start.gradients[index]),
                 f=f[index].detach(),
                 f_baseline=start.f[index],
                 output=output,
+                at_baseline=same,
+                probabilities=probabilities,
                 live=live,
                 live_baseline=start.live,
                 affine=affine,
@@ -110,7 +113,7 @@ class EndPasses:
     def _gradients(self, f: Sequence[Tensor], h: Tensor, end: float) -> list[Tensor | None]:
         """Return the gradient of each target that needs it at this end."""
         needed = [each for target, each in zip(self.targets, f, strict=True) if target.needs[end]]
-        gradients = iter(gradients_of(needed, h))
+        gradients = gradients_of(needed, h)
         return [next(gradients) if target.needs[end] else None for target in self.targets]
 
     def _at_baseline(self, baseline: Inputs, fixed: Sequence[Fixed], cluster: int | None) -> _BaselineRun:
@@ -167,6 +170,12 @@ class EndPasses:
             f = context.score(split.tail(at, live), fixed)
         self._count(count, backward=1, progress=0)
         return gradient_of(f, at)
+
+
+def _equal(x: Inputs, baseline: Inputs) -> Tensor:
+    """Return which rows of all real-valued inputs equal those of the baseline."""
+    same = [(a == b).reshape(len(a), -1).all(1) for a, b in zip(x, baseline, strict=True) if a.is_floating_point()]
+    return torch.stack(same).all(0) if same else torch.ones(len(x[0]), dtype=torch.bool)
 
 
 def _tracked(h: Tensor) -> Tensor:

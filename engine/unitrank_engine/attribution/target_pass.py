@@ -18,10 +18,8 @@ from unitrank_engine.attribution.path_ends import EndTarget, refuse_non_finite
 from unitrank_engine.attribution.projections import DIRECTIONS, Projector, projected_statistics
 from unitrank_engine.attribution.scores import Attribution, MethodScores, PathGaps, PerExample, score_key
 from unitrank_engine.attribution.statistics import Sums
-from unitrank_engine.job.baselines import Inputs
 from unitrank_engine.job.clusters.membership import MemberBatch, Membership
 from unitrank_engine.job.fills import Fills
-from unitrank_engine.job.targets import resembles_probabilities
 from unitrank_engine.methods import METHODS, Batch, PathEnds, Point, ScoringMethod
 from unitrank_engine.methods.batch import Count
 from unitrank_schemas.methods import MethodBase, PathMethod
@@ -155,10 +153,11 @@ class TargetPass:
             examples.right = None
         elif examples.right is not None:
             examples.right[here] = right.cpu().numpy()
-        if ends.input.gradient is not None:
-            examples.flat[here] = (ends.input.gradient.flatten(1) == 0).all(1).cpu().numpy()
-        examples.at_baseline[here] = _equal(ends.x, ends.baseline).cpu().numpy()
-        examples.probabilities[here] = resembles_probabilities(ends.output).cpu().numpy()
+        gradient = ends.input.gradient
+        if gradient is not None:
+            examples.flat[here] = (gradient == 0).all(dim=tuple(range(1, gradient.dim()))).cpu().numpy()
+        examples.at_baseline[here] = ends.at_baseline.cpu().numpy()
+        examples.probabilities[here] = ends.probabilities.cpu().numpy()
 
     def _accumulate(self, record: MethodScores, batch: MemberBatch, values: Tensor) -> None:
         membership = self.result.membership
@@ -174,8 +173,3 @@ class TargetPass:
         for position, cluster in zip(positions[kept].tolist(), clusters[kept].tolist(), strict=True):
             # A copy, because a view of one row would keep the whole batch in memory.
             record.kept[cluster].append(values[position].to("cpu", torch.float32, copy=True))
-
-
-def _equal(x: Inputs, baseline: Inputs) -> Tensor:
-    same = [(a == b).reshape(len(a), -1).all(1) for a, b in zip(x, baseline, strict=True) if a.is_floating_point()]
-    return torch.stack(same).all(0) if same else torch.ones(len(x[0]), dtype=torch.bool)

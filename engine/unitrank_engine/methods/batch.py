@@ -1,12 +1,13 @@
 """One batch of examples at both ends of its path, and the passes that a method can run on it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from unitrank_engine.job.baselines import Inputs
@@ -14,6 +15,7 @@ from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.fills import Fills, expanded
 from unitrank_engine.job.targets import Fixed
 from unitrank_engine.methods.position import Position
+from unitrank_engine.program.proof.uninitialised import unfilled_memory
 from unitrank_engine.program.split import Live
 from unitrank_schemas.base import Fill
 
@@ -81,6 +83,10 @@ class PathEnds:
     """F(x′)."""
     output: Tensor
     """The model's output at x."""
+    at_baseline: Bool[Tensor, " rows"]
+    """Whether each example equals its baseline."""
+    probabilities: Bool[Tensor, " rows"]
+    """Whether each row of the output resembles probabilities."""
     live: Live
     """The values at x that the tail reads besides h."""
     live_baseline: Live
@@ -193,6 +199,13 @@ def gradient_of(f: Float[Tensor, " rows"], h: Tensor, *, keep_graph: bool = Fals
     return torch.autograd.grad(f.sum(), h, retain_graph=keep_graph, materialize_grads=True)[0]
 
 
-def gradients_of(f: Sequence[Float[Tensor, " rows"]], h: Tensor) -> list[Tensor]:
-    """As `gradient_of` for several targets whose F come from one forward pass."""
-    return [gradient_of(each, h, keep_graph=number + 1 < len(f)) for number, each in enumerate(f)]
+def gradients_of(f: Sequence[Float[Tensor, " rows"]], h: Tensor) -> Iterator[Tensor]:
+    """Yield as `gradient_of` for several targets whose F come from one output.
+
+    Only the first backward pass fills new memory. The others run the same operators with the same
+    forward values, so they leave memory unwritten only where the first pass left it unwritten, too.
+    """
+    for number, each in enumerate(f):
+        with unfilled_memory() if number else nullcontext():
+            gradient = gradient_of(each, h, keep_graph=number + 1 < len(f))
+        yield gradient

@@ -58,6 +58,14 @@ class ScoringMethod(ABC):
         return None
 
     @classmethod
+    def share(cls, methods: "Sequence[ScoringMethod]") -> None:
+        """Let instances for the same batch and entry, one for each target, share their work.
+
+        Called before the first point.
+        """
+        return
+
+    @classmethod
     def by_target(cls, methods: "Sequence[ScoringMethod]") -> list[Float[Tensor, "rows units"]]:
         """Return the scores of each unit for several targets.
 

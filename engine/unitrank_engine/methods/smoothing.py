@@ -44,7 +44,8 @@ def _slopes(batches: Sequence[Batch], h: Tensor, live: Live, times: int) -> list
     """Return ∂F/∂h of each target; h has all rows once, then all rows again, `times` times."""
     split, h = batches[0].context.split, h.detach().requires_grad_()
     output = split.tail(h, live)
-    slopes = gradients_of([batch.context.score(output, batch.ends.fixed.repeat(times)) for batch in batches], h)
+    f = [batch.context.score(output, batch.ends.fixed.repeat(times)) for batch in batches]
+    slopes = list(gradients_of(f, h))
     batches[0].count(len(h), backward=len(batches), targets=len(batches))
     return slopes
 

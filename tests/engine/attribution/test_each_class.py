@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,7 +13,9 @@ from tests.engine.in_process import program_of, rank
 from tests.engine.nets import net_of, program
 from tests.engine.reuse.test_reuse import Memory
 from unitrank_engine.errors import EngineError
+from unitrank_engine.methods.batch import gradients_of
 from unitrank_engine.program import Program
+from unitrank_engine.program.proof.uninitialised import filled_memory
 
 COUNT = 24
 CLASSES = 3
@@ -271,3 +273,31 @@ def test_error_of_one_class_names_its_ranking_and_the_entries_that_finished(tmp_
 
     assert caught.value.ranking == "gradient@1"
     assert caught.value.finished == ("activation@0", "gradient@0", "activation@1")
+
+
+class Recorded(torch.autograd.Function):
+    """The identity; its backward pass records whether new memory is filled."""
+
+    fills: ClassVar[list[bool]] = []
+
+    @staticmethod
+    def forward(ctx: Any, h: torch.Tensor) -> torch.Tensor:  # Any: the class has no public name.
+        return h.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        Recorded.fills.append(bool(torch.empty(1000).isnan().all()))
+        return gradients[0]
+
+
+def test_backward_passes_of_all_classes_when_they_share_a_forward_pass_then_only_the_first_fills_new_memory() -> None:
+    h = torch.ones(2, 3, requires_grad=True)
+    output = Recorded.apply(h) * torch.tensor([1.0, 2.0, 3.0])  # type: ignore[no-untyped-call]
+    Recorded.fills.clear()
+
+    with filled_memory():
+        gradients = list(gradients_of([output[:, number] for number in range(CLASSES)], h))
+
+    assert Recorded.fills == [True, False, False]
+    for number, gradient in enumerate(gradients):
+        assert gradient.tolist() == [[(number + 1.0) * (unit == number) for unit in range(3)]] * 2

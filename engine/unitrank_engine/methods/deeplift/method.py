@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.targets import is_linear
-from unitrank_engine.methods.batch import Notes, gradient_of
+from unitrank_engine.methods.batch import Notes, gradients_of
 from unitrank_engine.methods.deeplift.line import Line
 from unitrank_engine.methods.deeplift.lockstep import Lockstep
 from unitrank_engine.methods.deeplift.quadrature import MeanJacobian
@@ -61,9 +61,10 @@ class DeepLiftMethod(ScoringMethod):
         f = [method._target(start, end) for method in group]
         for method in group:
             method.batch.notes.take(notes)
-        for number, method in enumerate(group):
+        gradients = gradients_of(f, h)
+        for method in group:
             notes.clear()
-            method._multiplier = gradient_of(f[number], h, keep_graph=number + 1 < len(f))
+            method._multiplier = next(gradients)
             # A rule can also warn in the backward pass of one target.
             method.batch.notes.take(notes)
         batch.count(2 * len(batch.rows), backward=len(group), targets=len(group))

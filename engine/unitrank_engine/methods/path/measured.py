@@ -28,6 +28,12 @@ class MeasuredSum:
         alphas = nodes(method.steps, method.spacing)
         self._half_alphas = {*alphas[::2], alphas[-1]}
 
+    def share_steps(self, other: "MeasuredSum") -> None:
+        """Use the steps of the sum of another target, whose points have the same h."""
+        for mine, its in ((self._scores, other._scores), (self._flow, other._flow), (self._half, other._half)):
+            if mine is not None and its is not None:
+                mine.steps = its.steps
+
     def take(self, point: Point) -> None:
         """Add the next point of the path."""
         self._scores.take(point)
@@ -74,4 +80,4 @@ def _flows(sections: Sequence[Section], method: PathMethod) -> Iterator[Float[Te
 
 def over_units(values: Float[Tensor, "rows *place"]) -> Float[Tensor, " rows"]:
     """Return the sum over all units of each example, in float64."""
-    return values.flatten(1).double().sum(1)
+    return values.double().sum(tuple(range(1, values.dim())))

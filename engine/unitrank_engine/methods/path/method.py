@@ -85,6 +85,12 @@ class PathSumMethod(ScoringMethod):
             self._sum.take(point)
 
     @classmethod
+    def share(cls, methods: Sequence[ScoringMethod]) -> None:
+        group = cast(Sequence[PathSumMethod], methods)
+        for method in group[1:]:
+            method._sum.share_steps(group[0]._sum)
+
+    @classmethod
     def by_target(cls, methods: Sequence[ScoringMethod]) -> list[Float[Tensor, "rows units"]]:
         group = cast(Sequence[PathSumMethod], methods)
         method = group[0].method

@@ -51,6 +51,29 @@ def gradient_points(entry: PathMethod, steps: int | None = None) -> dict[float, 
     return {alpha: alpha in used for alpha in alphas}
 
 
+class SharedSteps:
+    """Computes the step of an interval once for the sums of several targets.
+
+    `step`: the factor of an interval's gradient. A tensor stays valid until the next interval.
+    """
+
+    def __init__(self, step: StepFactor) -> None:
+        self._step = step
+        self._ends: tuple[Tensor, Tensor] | None = None
+        """h at both ends of the interval."""
+        self._buffer: Tensor | None = None
+        self._value: Tensor | float = 0.0
+
+    def of(self, left: Point, right: Point) -> Tensor | float:
+        """Return the step between two points. Targets with the same path share the points' h."""
+        if self._ends is None or self._ends[0] is not left.h or self._ends[1] is not right.h:
+            # In place, because on a CPU the allocation of a new tensor costs more than the
+            # arithmetic.
+            self._buffer = torch.empty_like(left.h) if self._buffer is None else self._buffer
+            self._value, self._ends = self._step(left, right, self._buffer), (left.h, right.h)
+        return self._value
+
+
 class PathSum:
     """Σ gradient · step over the intervals of a path, from its points in ascending order.
 
@@ -70,12 +93,10 @@ class PathSum:
     """
 
     def __init__(self, entry: PathMethod, step: StepFactor) -> None:
-        self._rule, self._step = entry.rule, step
+        self._rule, self.steps = entry.rule, SharedSteps(step)
         self._last: list[Point] = []
         """The last two points, the earlier point first."""
         self._total: Tensor | None = None
-        self._buffer: Tensor | None = None
-        """Holds an interval's step."""
 
     def take(self, point: Point) -> None:
         """Add the next point of the path."""
@@ -95,11 +116,10 @@ class PathSum:
         return self._total
 
     def _add(self, at: Point, left: Point, right: Point, share: float) -> None:
-        if self._total is None or self._buffer is None:
-            self._total, self._buffer = torch.zeros_like(at.h), torch.empty_like(at.h)
+        if self._total is None:
+            self._total = torch.zeros_like(at.h)
         assert at.gradient is not None
-        # In place, because on a CPU the allocation of a new tensor costs more than the arithmetic.
-        step = self._step(left, right, self._buffer)
+        step = self.steps.of(left, right)
         if isinstance(step, Tensor):
             self._total.addcmul_(at.gradient, step, value=share)
         else:

@@ -15,7 +15,7 @@ from torch import Tensor
 from unitrank_engine.job.baselines import Inputs
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.targets import Fixed
-from unitrank_engine.methods.batch import Count, PathEnds, Point, gradient_of
+from unitrank_engine.methods.batch import Count, PathEnds, Point, gradients_of
 from unitrank_engine.methods.path.precision import Precision, computing
 from unitrank_engine.methods.position import Position
 from unitrank_engine.program.split import Live
@@ -128,12 +128,12 @@ def _pass(walks: Sequence[Walk], alphas: Sequence[float], backward: bool) -> Ite
             output = context.split.tail(h, live)
             f = [walk.context.score(output, walk.fixed.repeat(times)) for walk in walks]
     walks[0].count(len(h), backward=len(walks) * backward, targets=len(walks))
-    values = h.detach().chunk(times)
+    values, of_targets = h.detach().chunk(times), gradients_of(f, h)
     for number in range(len(walks)):
         gradients: Sequence[Tensor | None] = [None] * times
         if backward:
             with precision():
-                gradients = gradient_of(f[number], h, keep_graph=number + 1 < len(walks)).chunk(times)
+                gradients = next(of_targets).chunk(times)
         for alpha, value, gradient in zip(alphas, values, gradients, strict=True):
             yield number, Point(alpha, value, gradient)
 

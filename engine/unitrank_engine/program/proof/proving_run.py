@@ -17,7 +17,7 @@ from torch import Tensor, fx
 
 from unitrank_engine.errors import EngineError, is_out_of_memory
 from unitrank_engine.program.contracts.invented import invented_values
-from unitrank_engine.program.proof.uninitialised import filled_memory
+from unitrank_engine.program.proof.uninitialised import filled_memory, unfilled_memory
 from unitrank_engine.torch_private import OpOverload, expression_of, tree_leaves
 
 ROWS = (3, 1)
@@ -137,7 +137,7 @@ class ProvingRun(fx.Interpreter):
         """Runs the operator again on memory without NaN: only what it wrote is the same."""
         litter = [torch.ones_like(leaf) for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         del litter
-        with filled_memory(False):
+        with unfilled_memory():
             again = self._result(node)
         for first, second in zip(tree_leaves(result), tree_leaves(again), strict=True):
             if isinstance(first, Tensor) and bool(_differing(first, second).any()):

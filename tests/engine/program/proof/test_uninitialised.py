@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tests.engine.in_process import program_of, rank
-from unitrank_engine.program.proof.uninitialised import filled_memory
+from unitrank_engine.program.proof.uninitialised import filled_memory, unfilled_memory
 
 
 def settings() -> tuple[bool, bool, bool]:
@@ -28,12 +28,11 @@ def test_new_memory_when_it_is_filled_then_holds_nan_or_the_largest_number() -> 
     assert bool((whole == torch.iinfo(torch.int64).max).all())
 
 
-@pytest.mark.parametrize("fill", [True, False])
-def test_the_settings_when_the_block_ends_or_fails_then_are_the_ones_before(fill: bool) -> None:
+def test_the_settings_when_the_block_ends_or_fails_then_are_the_ones_before() -> None:
     before, filters = settings(), list(warnings.filters)
 
     def fail() -> None:
-        with filled_memory(fill):
+        with filled_memory():
             inside.append(settings())
             raise RuntimeError("inside")
 
@@ -41,15 +40,15 @@ def test_the_settings_when_the_block_ends_or_fails_then_are_the_ones_before(fill
     with pytest.raises(RuntimeError, match="inside"):
         fail()
 
-    assert inside == [(True, True, fill)]
+    assert inside == [(True, True, True)]
     assert settings() == before
     assert warnings.filters == filters
 
 
 def test_blocks_when_they_are_nested_then_the_inner_one_holds_until_its_end() -> None:
     with filled_memory():
-        with filled_memory(False):
-            assert not torch.utils.deterministic.fill_uninitialized_memory
+        with unfilled_memory():
+            assert settings() == (True, True, False)
 
         assert bool(torch.empty(10).isnan().all())
 
