@@ -23,7 +23,7 @@ def verdict_in_words(result: Result) -> list[str]:
         return [lead, *doubts(result)]
     noise = [leader for leader in result.leaderboard if rankings[leader.ranking].method["name"] == "random"]
     leaders = [leader for leader in result.leaderboard if leader not in noise] or result.leaderboard
-    first = next((leader for leader in leaders if _can_lead(rankings[leader.ranking])), leaders[0])
+    first = next(leader for leader in leaders if leader.ranking == leading(result).id)
     better = [leader for leader in leaders if leader.verdict == "better_than_random"]
     others = [leader.ranking for leader in better if leader is not first]
     lead = _lead(result, first, rankings[first.ranking], others)
@@ -38,6 +38,14 @@ def verdict_in_words(result: Result) -> list[str]:
     sentences += [_worse(rankings[leader.ranking], result) for leader in leaders if leader.verdict == "worse_than_random"]
     sentences += [_chance(leader, result) for leader in noise if leaders != noise and leader.verdict in CHANCE]
     return sentences
+
+
+def leading(result: Result) -> Ranking:
+    """Return the ranking that the first sentences are about. The result has a leaderboard."""
+    rankings = {ranking.id: ranking for ranking in result.rankings}
+    ranked = [rankings[leader.ranking] for leader in result.leaderboard]
+    tried = [ranking for ranking in ranked if ranking.method["name"] != "random"] or ranked
+    return next((ranking for ranking in tried if _can_lead(ranking)), tried[0])
 
 
 def _can_lead(ranking: Ranking) -> bool:
@@ -146,7 +154,7 @@ def _lead(result: Result, first: Leader, ranking: Ranking, others: list[str]) ->
     if first.verdict == "better_than_random":
         return _better(result, first, ranking)
     if first.verdict == "undecided":
-        return _undecided(result, ranking.id)
+        return f"Undecided: {why_undecided(result, ranking.id)}"
     p, units = _p(ranking.overall.deciding_p if ranking.overall else None), _units(result)
     if others:
         return (
@@ -181,13 +189,13 @@ def _better(result: Result, first: Leader, ranking: Ranking) -> str:
     )
 
 
-def _undecided(result: Result, ranking: str) -> str:
-    """The first sentence where the test cannot decide."""
+def why_undecided(result: Result, ranking: str) -> str:
+    """Return the sentence that says why the test cannot decide, and what to change."""
     reason = next(
         (warning.detail for warning in result.warnings if warning.code == "undecided" and warning.ranking in (None, ranking)),
         "the test has too few random orders, examples or units; submit the job again with more of them",
     )
-    return f"Undecided: {sentence(reason.removeprefix('the verdict is undecided: '))}"
+    return sentence(reason.removeprefix("the verdict is undecided: "))
 
 
 def _units(result: Result) -> str:

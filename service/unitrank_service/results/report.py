@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 import unitrank_plots
 from unitrank_plots.choice import Arrays
+from unitrank_schemas.answer import Answer, answer_of
 from unitrank_schemas.result_text import errors_of_no_change, group_warnings, prediction_error, sentence
 from unitrank_schemas.results import Result
 from unitrank_schemas.verdict_text import verdict_in_words
@@ -22,6 +23,10 @@ from unitrank_store.results.array_file import ArrayFile
 
 MOST_CLUSTERS = 30
 """Clusters in the table of clusters."""
+ANSWER_CAPTION = (
+    "Left: the score while units are replaced in the order of the list, and the band of random orders; lower is better. "
+    "Right: the score while only the first units of the list are kept; higher is better."
+)
 MOST_MAPS = 6
 """Clusters with a heatmap."""
 
@@ -47,11 +52,14 @@ def _values(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]
     """The values of the template. Its details are those of the leaderboard's first ranking."""
     best = result.leaderboard[0].ranking if result.leaderboard else result.rankings[0].id
     ranking = next(each for each in result.rankings if each.id == best)
+    answer = answer_of(result)
     return {
         "result": result,
         "finished": datetime.fromtimestamp(record.finished_at, UTC).strftime("%-d %B %Y, %H:%M UTC")
         if record.finished_at
         else None,
+        "answer": answer,
+        "answer_picture": _answer_picture(answer, result, arrays),
         "sentences": verdict_in_words(result),
         "leaders": [leader_line(leader, result) for leader in result.leaderboard],
         "prediction_error": prediction_error(result),
@@ -81,6 +89,12 @@ def _pictures(result: Result, arrays: Arrays, best: str) -> list[Picture]:
     }
     pictures = (_picture(name, caption, result, arrays, unitrank_plots.Choice()) for name, caption in captions.items())
     return [picture for picture in pictures if picture is not None]
+
+
+def _answer_picture(answer: Answer, result: Result, arrays: Arrays) -> Picture | None:
+    """The removal curves of the ranking that the answer is about."""
+    choice = unitrank_plots.Choice(ranking=answer.ranking)
+    return _picture("ablation", ANSWER_CAPTION, result, arrays, choice) if answer.ranking else None
 
 
 def _maps(result: Result, arrays: Arrays, best: str) -> list[Picture]:

@@ -4,10 +4,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from unitrank_schemas.answer import answer_of
 from unitrank_schemas.result_text import errors_of_no_change, group_warnings, number, prediction_error
 from unitrank_schemas.results import Result
 from unitrank_schemas.verdict_text import tested, verdict_in_words
-from unitrank_service.results.report import MOST_CLUSTERS, origin
+from unitrank_service.results.report import ANSWER_CAPTION, MOST_CLUSTERS, origin
 from unitrank_service.results.stored_result import stored_result
 from unitrank_service.results.table_rows import cluster_line, comparison_lines, leader_line
 from unitrank_store.contents.datasets import DatasetStore
@@ -141,6 +142,9 @@ def tab_values(tab: str, source: TabSource) -> Json:
 def _verdict(source: TabSource) -> Json:
     result = source.result
     return {
+        "answer": answer_of(result),
+        "answer_caption": ANSWER_CAPTION,
+        "has_curves": _has_curves(result),
         "sentences": verdict_in_words(result),
         "leaders": [leader_line(leader, result) for leader in result.leaderboard],
         "comparisons": comparison_lines(result),
@@ -151,14 +155,17 @@ def _verdict(source: TabSource) -> Json:
     }
 
 
+def _has_curves(result: Result) -> bool:
+    """Whether the plot of the ablation can be drawn."""
+    return any(cluster.ablation and cluster.ablation.random for each in result.rankings for cluster in each.clusters.values())
+
+
 def _curves(source: TabSource) -> Json:
     result = source.result
     ranking = next(each for each in result.rankings if each.id == source.choice["first_ranking"])
     lines = [cluster_line(each, ranking) for each in result.clusters]
     return {
-        "tested": any(
-            cluster.ablation and cluster.ablation.random for each in result.rankings for cluster in each.clusters.values()
-        ),
+        "tested": _has_curves(result),
         "specific": ranking.specificity is not None,
         "lines": lines[:MOST_CLUSTERS],
         "left_out": max(0, len(lines) - MOST_CLUSTERS),

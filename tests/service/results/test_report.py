@@ -67,7 +67,7 @@ def test_report_when_asked_for_then_is_one_file_that_fetches_and_runs_nothing(cl
     assert {"default-src 'none'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"} <= set(policy)
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert not re.search(r"<script|<link|https?://|url\(", answer.text)
-    assert answer.text.count("data:image/png;base64,") == 8
+    assert answer.text.count("data:image/png;base64,") == 9
     assert client.get(f"/v1/jobs/{done}").json()["links"]["report"] == f"/v1/jobs/{done}/report"
 
 
