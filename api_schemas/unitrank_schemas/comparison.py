@@ -12,6 +12,18 @@ MOST_JOBS = 4
 """Jobs that one comparison may have."""
 
 
+class BestCurve(Schema):
+    """The score of the best ranking while units are replaced, the most important first.
+
+    The values are pooled over the clusters that have an area: 1 with no unit replaced, 0 with all.
+    1 minus the mean of the values after the first is the ranking's pooled area.
+    """
+
+    ranking: str
+    shares: list[float] = Field(description="Shares of the units that are replaced, from 0.")
+    left: list[float] = Field(description="Share of the score that is left, one value for each of `shares`.")
+
+
 class ComparedJob(Schema):
     """One of the compared jobs."""
 
@@ -25,6 +37,7 @@ class ComparedJob(Schema):
     units: Units
     summary: JobSummary | None = None
     leaderboard: list[Leader] = Field([], description="The leaderboard of the result; empty without a result.")
+    curve: BestCurve | None = Field(None, description="Null without a test of the best ranking by its score.")
 
 
 class RequestDifference(Schema):

@@ -15,6 +15,7 @@ from unitrank_schemas.comparison import (
 )
 from unitrank_schemas.results import Ranking, Result
 from unitrank_service.comparison.agreement import agreement
+from unitrank_service.comparison.best_curve import best_curve
 from unitrank_service.comparison.differences import differences
 from unitrank_service.comparison.paired_drops import TestedResult, compared, why_not_paired
 from unitrank_service.results.stored_result import stored_result
@@ -51,10 +52,7 @@ def job_comparison(sources: Sequence[Source]) -> JobComparison:
             else:
                 pairs.add(a, b)
         return JobComparison(
-            jobs=[
-                _job(source.record, None if tested is None else tested.result)
-                for source, tested in zip(sources, results, strict=True)
-            ],
+            jobs=[_job(source.record, tested) for source, tested in zip(sources, results, strict=True)],
             differences=differences([source.record for source in sources]),
             agreement=pairs.agreement,
             comparisons=pairs.comparisons,
@@ -69,7 +67,7 @@ def _tested(source: Source, files: ExitStack) -> TestedResult | None:
     return TestedResult(stored_result(source.summary), file.mapped())
 
 
-def _job(record: JobRecord, result: Result | None) -> ComparedJob:
+def _job(record: JobRecord, tested: TestedResult | None) -> ComparedJob:
     request, resolved = record.request, record.resolved
     name = (request.get("metadata") or {}).get("name")
     return ComparedJob.model_validate(
@@ -83,7 +81,8 @@ def _job(record: JobRecord, result: Result | None) -> ComparedJob:
             "at": request.get("at", "output"),
             "units": request.get("units", "neuron"),
             "summary": record.summary,
-            "leaderboard": [] if result is None else result.leaderboard,
+            "leaderboard": [] if tested is None else tested.result.leaderboard,
+            "curve": None if tested is None else best_curve(tested),
         },
         extra="ignore",
     )

@@ -84,7 +84,7 @@ def compared(a: TestedResult, of_a: Ranking, b: TestedResult, of_b: Ranking) -> 
     all_replaced, theirs = (each.arrays[names[0]].astype(np.float64) for each in (a, b))
     if not np.allclose(all_replaced, theirs, rtol=TOLERANCE, atol=TOLERANCE * float(np.abs(all_replaced).max(initial=0.0))):
         return None
-    usable = [place for name, place in a.slices() if _has_area(of_a, name) and place.stop - place.start >= MIN_TESTED]
+    usable = [place for name, place in a.slices() if has_area(of_a, name) and place.stop - place.start >= MIN_TESTED]
     if not usable:
         return {}
     assert a.ablation is not None
@@ -105,7 +105,8 @@ def _settings(each: TestedResult) -> tuple[Any, ...]:
     return each.ablation.counts_of(each.result.layer.count), each.ablation.measure, each.ablation.level
 
 
-def _has_area(ranking: Ranking, cluster: str) -> bool:
+def has_area(ranking: Ranking, cluster: str) -> bool:
+    """Return whether the drop with all units replaced is large enough to divide by."""
     test = ranking.clusters[cluster].ablation
     return test is not None and test.most is not None and test.most.area is not None
 

@@ -168,6 +168,7 @@ def comparison() -> Json:
             "units": "neuron",
             "summary": summary,
             "leaderboard": [],
+            "curve": {"ranking": "conductance", "shares": [0.0, 0.1, 0.5], "left": [1.0, 0.3, 0.12]},
         }
         for id, name in ((ID, "first try"), (other, None))
     ]

@@ -15,7 +15,7 @@ def leader_line(leader: Leader, result: Result) -> dict[str, str]:
     return {
         "ranking": leader.ranking,
         "verdict": VERDICT_LABELS[leader.verdict],
-        "strength": _strength(leader),
+        "strength": strength(leader),
         "p": number(ranking.overall.deciding_p if ranking.overall else None),
         "better": f"{leader.better_than_random} of {leader.of}",
         "area": number(leader.area),
@@ -25,7 +25,8 @@ def leader_line(leader: Leader, result: Result) -> dict[str, str]:
     }
 
 
-def _strength(leader: Leader) -> str:
+def strength(leader: Leader) -> str:
+    """Return whether a better verdict is robust or fragile; a dash for another verdict."""
     if leader.verdict != "better_than_random" or leader.robust is None:
         return "–"
     return "robust" if leader.robust else "fragile"
@@ -37,15 +38,16 @@ def comparison_lines(result: Result) -> list[dict[str, str]]:
         {
             "a": each.a,
             "b": each.b,
-            "difference": _with_interval(each.difference, each.low, each.high),
-            "keep": _with_interval(each.keep_difference, each.keep_low, each.keep_high),
+            "difference": with_interval(each.difference, each.low, each.high),
+            "keep": with_interval(each.keep_difference, each.keep_low, each.keep_high),
             "ahead": {"a": each.a, "b": each.b, None: "neither"}[each.ahead],
         }
         for each in result.comparisons[:MOST_COMPARISONS]
     ]
 
 
-def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
+def with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    """Return a number with its interval; a dash for None."""
     return "–" if value is None else f"{number(value)} [{number(low)}, {number(high)}]"
 
 

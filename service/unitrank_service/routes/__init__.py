@@ -15,6 +15,7 @@ from unitrank_service.routes import (
     results,
     session,
 )
+from unitrank_service.routes.job_pages import comparison, job_list
 
 ROUTERS = [
     models.router,
@@ -27,6 +28,8 @@ ROUTERS = [
     plots.router,
     operations.router,
     metrics.router,
+    job_list.router,
+    comparison.router,
     pages.router,
     session.router,
     documentation.router,

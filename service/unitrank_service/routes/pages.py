@@ -1,12 +1,12 @@
-"""The routes of the web pages: jobs, models, datasets, and the form for a new job."""
+"""The routes of the web pages: a job, models, datasets, and the form for a new job."""
 
 import re
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from unitrank_schemas.jobs import ENDED, JobStatus
+from unitrank_schemas.jobs import ENDED
 from unitrank_service.backend import Backend, backend_of, key_of
 from unitrank_service.contents.representation import dataset_body, model_body
 from unitrank_service.errors import HttpProblem
@@ -20,6 +20,7 @@ from unitrank_service.results.summary import Selection
 from unitrank_service.web import form
 from unitrank_service.web.form import Form
 from unitrank_service.web.form_page import form_page, request_snippets
+from unitrank_service.web.job_lines import title_values
 from unitrank_service.web.job_view import STATES, TABS, TabChoice, is_image, job_line, percent, result_values
 from unitrank_service.web.pages import PageRoute, page, to
 from unitrank_store.jobs.record import JobRecord
@@ -34,29 +35,6 @@ SMALL_BYTES = 256 * 1024
 """Bytes of a summary that this process parses itself, in some milliseconds."""
 KINDS = {"json": JSON, "csv": CSV, "npz": NPZ, "safetensors": SAFETENSORS}
 Text = Annotated[str, Query(max_length=300)]
-
-
-@router.get("/")
-def show_jobs(request: Request, status: str = "", model: Text = "", after: Text = "") -> Response:
-    """The list of jobs, the newest first."""
-    backend = backend_of(request)
-    # Any: a checked status is one of the literals.
-    chosen_status: Any = status if status in get_args(JobStatus) else None
-    records, cursor = backend.jobs.list(PAGE, after or None, chosen_status, model or None)
-    models, _ = backend.models.list(200)
-    lines = [job_line(record) for record in records]
-    return page(
-        request,
-        "jobs.html",
-        jobs=lines,
-        live=any(not line["ended"] for line in lines),
-        more=cursor,
-        status=chosen_status or "",
-        model=model,
-        states=STATES,
-        models=[record.name for record in models],
-        first=not after,
-    )
 
 
 @router.get("/jobs/{id}")
@@ -108,6 +86,7 @@ def _job_page(request: Request, record: JobRecord, why_missing: str | None, valu
         "job.html",
         job=job_line(record),
         record=record,
+        **title_values(record),
         why_missing=why_missing,
         percent=percent(record.progress),
         position=positions(backend.connection, [record]).get(record.id) if record.status == "queued" else None,

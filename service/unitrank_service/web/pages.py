@@ -113,6 +113,16 @@ def moment(seconds: float | None) -> str:
     return "–" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%-d %b %Y, %H:%M:%S UTC")
 
 
+def short_moment(seconds: float) -> str:
+    """A unix time as text without year and seconds, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%-d %b, %H:%M")
+
+
+def iso_moment(seconds: float) -> str:
+    """A unix time as RFC 3339, for the attribute `datetime`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def size(count: int) -> str:
     """Bytes with a unit."""
     amount = float(count)
@@ -149,6 +159,8 @@ def _environment() -> Environment:
     environment.globals["static"] = address
     environment.filters |= {
         "moment": moment,
+        "short_moment": short_moment,
+        "iso_moment": iso_moment,
         "size": size,
         "duration": duration,
         "axes": axes,

@@ -167,6 +167,17 @@ def test_comparison_when_requests_differ_then_contents_are_first_and_secrets_lef
     assert [job.name for job in comparison.jobs] == ["a", None]
 
 
+def test_curve_when_its_drops_are_averaged_then_is_the_pooled_area(tmp_path: Path, ranked: Ranked) -> None:
+    result = ranked(METHODS)
+    comparison = compared(tmp_path, result, ranked(METHODS[:1], ablation=None))
+    curve, best = comparison.jobs[0].curve, result[0]["leaderboard"][0]
+
+    assert curve is not None
+    assert (curve.ranking, curve.shares[0], curve.left[0]) == (best["ranking"], 0.0, 1.0)
+    assert 1 - np.mean(curve.left[1:]) == pytest.approx(best["area"], rel=1e-5)
+    assert comparison.jobs[1].curve is None
+
+
 @pytest.mark.parametrize("freedom", [1, 2, 3, 10, 199, 5000, 10**6])
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
 def test_quantile_when_compared_with_scipy_then_is_equal(freedom: int, level: float) -> None:

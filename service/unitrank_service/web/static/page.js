@@ -25,9 +25,11 @@ function replace(id, page) {
   if (!shown || !fetched || shown.outerHTML === fetched.outerHTML) return;
   const active = document.activeElement;
   const focused = shown.contains(active) && (active.id ? `#${CSS.escape(active.id)}` : active.getAttribute("href") && `a[href="${CSS.escape(active.getAttribute("href"))}"]`);
+  const ticked = new Set([...shown.querySelectorAll("input[type=checkbox]:checked")].map((box) => box.name + box.value));
   const open = [...shown.querySelectorAll("details")].map((details) => details.open);
   shown.replaceWith(document.adoptNode(fetched));
   fetched.querySelectorAll("details").forEach((details, number) => { details.open = open[number] || details.open; });
+  fetched.querySelectorAll("input[type=checkbox]").forEach((box) => { box.checked ||= ticked.has(box.name + box.value); });
   if (focused) fetched.querySelector(focused)?.focus({ preventScroll: true });
   start(fetched);
 }

@@ -1,0 +1,131 @@
+"""The values that the page of a comparison shows: tables as texts, and the curves as an SVG."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from unitrank_schemas.comparison import ComparedJob, JobComparison
+from unitrank_schemas.result_text import number
+from unitrank_schemas.results import VERDICT_LABELS, Leader
+from unitrank_service.results.table_rows import strength, with_interval
+from unitrank_service.web.job_view import STATES
+
+Json = dict[str, Any]
+
+DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
+LETTERS = "ABCD"
+MOST_LEADERS = 10
+"""Rankings of each job in its leaderboard."""
+MOST_ROWS = 40
+"""Pairs of rankings in a table."""
+WIDTH, HEIGHT, MARGIN = 640, 300, 44
+"""The size of the plot, and the room for its labels."""
+
+
+def comparison_values(comparison: JobComparison) -> Json:
+    """Return the values of the template besides the comparison itself."""
+    letters = {job.id: letter for job, letter in zip(comparison.jobs, LETTERS, strict=False)}
+    pairs = [
+        {
+            "a": f"{letters[pair.job_a]}: {pair.a}",
+            "b": f"{letters[pair.job_b]}: {pair.b}",
+            "difference": with_interval(pair.difference, pair.low, pair.high),
+            "keep": with_interval(pair.keep_difference, pair.keep_low, pair.keep_high),
+            "ahead": {"a": f"{letters[pair.job_a]}: {pair.a}", "b": f"{letters[pair.job_b]}: {pair.b}", None: "neither"}[
+                pair.ahead
+            ],
+        }
+        for pair in comparison.comparisons[:MOST_ROWS]
+    ]
+    agreement = [
+        {
+            "a": f"{letters[pair.job_a]}: {pair.a}",
+            "b": f"{letters[pair.job_b]}: {pair.b}",
+            "values": [
+                number(value) for value in (pair.spearman, pair.pearson, pair.cosine, pair.relative_difference, pair.top_overlap)
+            ],
+        }
+        for pair in comparison.agreement[:MOST_ROWS]
+    ]
+    return {
+        "columns": [_column(job, letter) for job, letter in zip(comparison.jobs, LETTERS, strict=False)],
+        "differences": [
+            {"field": each.field, "values": [_value(value) for value in each.values]} for each in comparison.differences
+        ],
+        "pairs": pairs,
+        "agreement": agreement,
+        "reasons": _reasons(comparison, letters),
+        "left_out": max(0, len(comparison.comparisons) - MOST_ROWS, len(comparison.agreement) - MOST_ROWS),
+        "plot": _plot(comparison.jobs),
+    }
+
+
+def _column(job: ComparedJob, letter: str) -> Json:
+    summary = job.summary
+    leader = Leader(ranking="", better_than_random=0, of=0, verdict=summary.verdict, robust=summary.robust) if summary else None
+    return {
+        "letter": letter,
+        "id": job.id,
+        "title": job.name or f"{job.layer} of {job.model.name}",
+        "status": job.status,
+        "state": STATES[job.status],
+        "model": job.model.name or "–",
+        "dataset": job.dataset.name or "in the request",
+        "place": f"{job.units}s of the {job.at} of {job.layer}",
+        "best": (summary and summary.best) or "–",
+        "verdict": VERDICT_LABELS[summary.verdict] if summary else "–",
+        "strength": strength(leader) if leader else "–",
+        "area": number(summary.area if summary else None),
+        "clusters": str(summary.clusters) if summary else "–",
+        "leaders": [
+            {
+                "ranking": each.ranking,
+                "verdict": VERDICT_LABELS[each.verdict],
+                "strength": strength(each),
+                "area": number(each.area),
+            }
+            for each in job.leaderboard[:MOST_LEADERS]
+        ],
+    }
+
+
+def _value(value: Any) -> Json:  # Any: JSON
+    """Return the value as text, and the same with short digests."""
+    text = "–" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return {"full": text, "short": DIGEST.sub(r"\1…", text)}
+
+
+def _reasons(comparison: JobComparison, letters: dict[str, str]) -> list[str]:
+    """Return why parts are missing, each reason once."""
+    reasons = (f"{letters[each.job_a]} and {letters[each.job_b]}: {each.detail}" for each in comparison.not_compared)
+    return list(dict.fromkeys(reasons))
+
+
+def _plot(jobs: Sequence[ComparedJob]) -> Json | None:
+    """Return the curves of the best rankings as points of an SVG, and their table."""
+    drawn = [(letter, job) for letter, job in zip(LETTERS, jobs, strict=False) if job.curve]
+    if not drawn:
+        return None
+    values = [value for _, job in drawn if job.curve for value in job.curve.left]
+    low, high = min(0.0, *values), max(1.0, *values)
+
+    def place(share: float, left: float) -> tuple[float, float]:
+        x = MARGIN + share * (WIDTH - 2 * MARGIN)
+        return round(x, 1), round(MARGIN / 2 + (high - left) / (high - low) * (HEIGHT - 1.5 * MARGIN), 1)
+
+    curves = []
+    for letter, job in drawn:
+        assert job.curve is not None
+        points = [place(share, left) for share, left in zip(job.curve.shares, job.curve.left, strict=True)]
+        curves.append(
+            {
+                "letter": letter,
+                "ranking": job.curve.ranking,
+                "points": points,
+                "values": [(f"{share:.1%}", number(left)) for share, left in zip(job.curve.shares, job.curve.left, strict=True)],
+            }
+        )
+    ticks = [(place(share, low)[0], f"{share:.0%}") for share in (0, 0.25, 0.5, 0.75, 1)]
+    levels = [(place(0, left)[1], f"{left:.0%}") for left in (0, 0.5, 1)]
+    return {"width": WIDTH, "height": HEIGHT, "margin": MARGIN, "curves": curves, "ticks": ticks, "levels": levels}
