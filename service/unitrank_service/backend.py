@@ -108,6 +108,7 @@ class Backend:
             earlier_jobs=self.earlier_jobs,
             results=self.results,
             deliveries=self.deliveries,
+            workers=self.workers,
         )
 
     @property

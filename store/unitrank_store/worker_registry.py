@@ -22,6 +22,8 @@ class WorkerEntry:
     `models`: names of the models that the children keep loaded, by tenant.
     `device_memory`: bytes that a job can use on the worker's device; 0 if they are unknown.
     `unconfined`: why the children are not confined; None if they are.
+    `distributes`: whether the worker divides jobs between nodes; None in the heartbeat of an older
+    worker, which does not say so.
     """
 
     name: str
@@ -37,6 +39,7 @@ class WorkerEntry:
     children: int = 0
     unconfined: str | None = None
     device_memory: int = 0
+    distributes: bool | None = None
 
 
 class WorkerRegistry:

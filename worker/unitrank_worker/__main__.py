@@ -140,7 +140,16 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str, dr
     stores.blobs.sweep()
     folders = stores.blobs.spool / "children"
     scratch.sweep(folders)
-    entry = WorkerEntry(name, QUEUES[kind], device, os.getpid(), socket.gethostname(), time.time(), time.time())
+    entry = WorkerEntry(
+        name,
+        QUEUES[kind],
+        device,
+        os.getpid(),
+        socket.gethostname(),
+        time.time(),
+        time.time(),
+        distributes=kind == "job" and settings.ray is not None,
+    )
     child_settings, secrets = ChildSettings.of(settings, folders), _secrets([url, *([settings.blobs] if settings.blobs else [])])
     children = ChildPool(
         lambda: ChildHandle(child_settings, engine, device, secrets=secrets),

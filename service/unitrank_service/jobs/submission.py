@@ -13,6 +13,7 @@ from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.problems import Invalid
 from unitrank_service.errors import HttpProblem, InvalidBody
 from unitrank_service.jobs.drafts import Draft, DraftStores, draft
+from unitrank_service.jobs.execution import check_execution
 from unitrank_service.jobs.limits import check_limits
 from unitrank_service.observability.metrics import Metrics, ReuseReason
 from unitrank_service.version import VERSION
@@ -30,6 +31,7 @@ from unitrank_store.redis.claims import Claim
 from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
 from unitrank_store.webhooks.deliveries import DeliveryRecord, DeliveryStore
+from unitrank_store.worker_registry import WorkerRegistry
 
 MOST_DELIVERIES = 200
 """Limit of webhooks of one job. Each equal request may add one webhook."""
@@ -49,6 +51,7 @@ class SubmissionStores:
     earlier_jobs: EarlierJobs
     results: ResultStore
     deliveries: DeliveryStore
+    workers: WorkerRegistry
 
 
 @dataclass(frozen=True)
@@ -175,8 +178,10 @@ def _create(
 ) -> JobRecord:
     """Make a new job.
 
-    Raises Taken if a claim fails, and HttpProblem or Full if a limit is reached.
+    Raises Taken if a claim fails, HttpProblem or Full if a limit is reached, and RequestRejected if
+    no worker can run the job.
     """
+    check_execution(drafted.request, stores.workers)
     reserves = drafted.summary_bytes + stores.results.bytes_in_redis(drafted.estimate.result_bytes)
     check_limits(
         key,

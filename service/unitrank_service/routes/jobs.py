@@ -17,6 +17,7 @@ from unitrank_service.http.proxies import linked
 from unitrank_service.http.requests import Route
 from unitrank_service.http.responses import answer, page
 from unitrank_service.jobs.drafts import draft
+from unitrank_service.jobs.execution import check_execution
 from unitrank_service.jobs.job_list import METADATA_PARAMETERS, Filter
 from unitrank_service.jobs.job_resource import cancelled, delete, ended_within, event_lines, job_bodies, job_body, with_metadata
 from unitrank_service.jobs.submission import SubmissionContext, submit
@@ -79,6 +80,7 @@ def post_job(
     backend = backend_of(request)
     if dry_run:
         drafted = draft(job_request, request.state.body_bytes, backend.drafts)
+        check_execution(drafted.request, backend.workers)
         return answer(request, DryRun(request=drafted.request, estimate=drafted.estimate))
     context = SubmissionContext(
         request_id=request.scope["request_id"],
