@@ -45,7 +45,7 @@ COPY service ./service
 COPY worker ./worker
 COPY plots ./plots
 COPY client ./client
-RUN /opt/unitrank/bin/pip install --constraint constraints.txt --constraint requirements.lock --no-build-isolation ".[worker,s3${EXTRAS:+,$EXTRAS}]"
+RUN /opt/unitrank/bin/pip install --constraint constraints.txt --constraint requirements.lock --no-build-isolation ".[worker,s3,parquet${EXTRAS:+,$EXTRAS}]"
 RUN mkdir -p -m 0770 /opt/state
 
 FROM ${PYTHON_IMAGE} AS service

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = ("service", "worker", "s3")
+EXTRAS = ("service", "worker", "s3", "parquet")
 # Torch itself pins the CUDA packages of its build. A build for the CPU does not need them.
 FOLLOWS_TORCH = re.compile(r"nvidia-|cuda-|triton")
 HEADING = """\
@@ -25,7 +25,7 @@ HEADING = """\
 
 
 def requirements() -> list[str]:
-    """The requirements of `.[service,worker,s3]` and of its build, except for unitrank itself."""
+    """The requirements of the extras and of the build, except for unitrank itself."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
     texts, pending = [*project["build-system"]["requires"], *project["project"]["dependencies"]], list(EXTRAS)

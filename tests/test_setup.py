@@ -13,7 +13,7 @@ from tests.support.dockerfile import closure
 
 ROOT = Path(__file__).parents[1]
 FOLLOWS_TORCH = re.compile(r"nvidia-|cuda-|triton")
-IMAGES = ["unitrank[service,s3]", "unitrank[worker,s3]", "hatchling", "torch"]
+IMAGES = ["unitrank[service,s3]", "unitrank[worker,s3,parquet]", "hatchling", "torch"]
 
 
 def _recipe(target: str) -> list[str]:
