@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import numpy as np
 import torch
-from tests.worker.distributed.ray_cluster import RayCluster
+from tests.worker.distributed.on_ray.ray_cluster import RayCluster
 from torch import nn
 
 from benchmarks.support.goals import report_missed

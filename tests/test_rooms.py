@@ -92,7 +92,7 @@ def test_command_line_when_imported_then_loads_no_other_room_but_the_schemas(mod
         "unitrank_worker.process.rq_worker",
         "unitrank_worker.children.handle",
         "unitrank_worker.distributed.driver",
-        "unitrank_worker.distributed.ray_actor",
+        "unitrank_worker.distributed.on_ray.actor",
     ],
 )
 def test_worker_parent_when_imported_then_loads_neither_torch_nor_the_engine(module: str) -> None:

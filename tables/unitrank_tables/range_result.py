@@ -97,16 +97,28 @@ class RangeJoin:
         return RangeResult(self._sums, {name: np.concatenate(self._rows.pop(name)) for name in list(self._rows)})
 
     def _append(self, result: RangeResult) -> None:
+        shapes = _shapes(result.rows)
         if self._next == 0:
             self._sums, self._rows = dict(result.sums), {name: [array] for name, array in result.rows.items()}
             return
         if result.sums.keys() != self._sums.keys() or result.rows.keys() != self._rows.keys():
             raise ValueError("two ranges of a pass gave different arrays")
+        same_sums = all(array.shape == self._sums[name].shape for name, array in result.sums.items())
+        if not same_sums or shapes != _shapes({name: pieces[0] for name, pieces in self._rows.items()}):
+            # numpy would repeat a smaller sum, up to any size.
+            raise ValueError("two ranges of a pass gave arrays of different shapes")
         for name, array in result.sums.items():
             # The sums of the first range are its own; those of two and more are added in place.
             self._sums[name] = np.add(self._sums[name], array, out=self._sums[name] if self._next > 1 else None)
         for name, array in result.rows.items():
             self._rows[name].append(array)
+
+
+def _shapes(rows: Arrays) -> dict[str, tuple[int, ...]]:
+    """The shape of a row of each array. Raises ValueError for a scalar, which has no rows."""
+    if any(array.ndim == 0 for array in rows.values()):
+        raise ValueError("a range gave a scalar instead of rows")
+    return {name: array.shape[1:] for name, array in rows.items()}
 
 
 def join_results(results: Sequence[RangeResult]) -> RangeResult:

@@ -87,3 +87,21 @@ def test_rows_of_many_arrays_are_joined_in_the_memory_of_one_more_array() -> Non
 
     size = sum(array.nbytes for array in result.rows.values())
     assert size < peak < size * (1 + 1 / arrays) + 20_000
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        RangeResult({"sum": np.zeros((400, 1))}, {"row": np.zeros(1)}),
+        RangeResult({"sum": np.zeros(1)}, {"row": np.zeros(1)}),
+        RangeResult({"sum": np.zeros(3)}, {"row": np.zeros((1, 2))}),
+        RangeResult({"sum": np.zeros(3)}, {"row": np.float64(0).reshape(())}),
+    ],
+    ids=["larger sum", "smaller sum", "wider rows", "scalar"],
+)
+def test_ranges_with_arrays_of_different_shapes_are_not_joined(other: RangeResult) -> None:
+    join = RangeJoin(2)
+    join.add(0, _result(0))
+
+    with pytest.raises(ValueError, match=r"different shapes|instead of rows"):
+        join.add(1, other)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from unitrank_store.settings import Settings
-from unitrank_worker.distributed.division import Done, Kept
 from unitrank_worker.distributed.node import Node
+from unitrank_worker.distributed.nodes import Done, Kept
 from unitrank_worker.distributed.questions import Answer
 from unitrank_worker.distributed.replica import JobHead, Outcome, Step
 

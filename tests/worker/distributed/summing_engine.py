@@ -1,7 +1,8 @@
 """An engine whose passes give sums that are known, and that can go wrong in a given range.
 
 `metadata["passes"]` is the list of passes. A pass has `ranges`, and may have `rows` in each range,
-a stage, and faults: `kill`, `wait`, `raise` or `nonsense`, each with the number of a range.
+a stage, and faults: `kill`, `wait`, `raise` or `nonsense`, each with the number of a range, or
+`owner`: a line that the owner writes to its parent before the pass.
 """
 
 import os
@@ -19,6 +20,7 @@ from unitrank_schemas.base import Json
 from unitrank_tables.part import Part
 from unitrank_tables.range_result import RangeResult
 from unitrank_worker.child_settings import ChildSettings
+from unitrank_worker.distributed.runners import OwnerRunner
 from unitrank_worker.engine import Arrays, Assignment, Report, Upload, WarmModel
 
 WIDTH = 33
@@ -51,6 +53,8 @@ class Summing:
                 stored = assignment.parts.get(each["parts"])
                 seed += sum(float(part.arrays["x"].sum()) for part in stored.values())
                 assignment.parts.put({each["parts"][0]: Part({"x": np.full(2, float(os.getpid()))})})
+            if "owner" in each and isinstance(runner, OwnerRunner):
+                _write(each["owner"])
             ranges = [range(size * index, size * (index + 1)) for index in range(each["ranges"])]
 
             def compute(rows: range, each: Json = each, size: int = size, seed: float = seed, stage: str = stage) -> RangeResult:
@@ -90,9 +94,13 @@ def _go_wrong(faults: Json, index: int, report: Report) -> None:
     if (fault := faults.get("raise")) is not None and index == fault["range"]:
         raise EngineError("non_finite", "the output was nan")
     if (fault := faults.get("nonsense")) is not None and index == fault["range"]:
-        channel = int(sys.argv[sys.argv.index("--fd") + 1])
-        os.write(channel, str(fault["line"]).encode())
-        time.sleep(60)
+        _write(str(fault["line"]))
+
+
+def _write(line: str) -> None:
+    """Write to the parent as code that controls the child can do, and wait for the end."""
+    os.write(int(sys.argv[sys.argv.index("--fd") + 1]), line.encode())
+    time.sleep(60)
 
 
 def _wait(file: Path, report: Report) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.worker.distributed.conftest import Bed
+from tests.worker.distributed.on_ray.ray_bench import equal
 from unitrank_schemas.base import Json
 from unitrank_tables.part import Part, encode_part
-from unitrank_worker.engine import Arrays
 
 pytestmark = pytest.mark.check
 
@@ -17,11 +17,6 @@ PASSES: list[Json] = [
     {"ranges": 1, "rows": 3},
     {"ranges": 12, "rows": 4, "stage": "ablation"},
 ]
-
-
-def equal(actual: Arrays, expected: Arrays) -> bool:
-    """Whether the arrays are equal to the bit."""
-    return actual.keys() == expected.keys() and all(actual[name].tobytes() == expected[name].tobytes() for name in expected)
 
 
 def test_job_when_divided_then_equals_the_local_one_to_the_bit_and_names_nodes_and_shards(bed: Bed) -> None:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -32,14 +32,24 @@ class Running:
     """A worker's process."""
 
     def __init__(
-        self, url: str, state: Path, name: str, engine: str, queue: str, settings: dict[str, str], drain: float | None
+        self,
+        url: str,
+        state: Path,
+        name: str,
+        engine: str,
+        queue: str,
+        settings: dict[str, str],
+        drain: float | None,
+        prefix: Sequence[str] = (),
     ) -> None:
+        """`prefix`: the beginning of the command."""
         # The worker starts its child with -P, which reads PYTHONPATH but not the current folder.
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         variables = {"UNITRANK_HEARTBEAT": "0.2", "UNITRANK_HEARTBEAT_GRACE": "1", "PYTHONPATH": path}
         # The engines of these tests write and read files outside of their scratch folder.
         variables |= {"UNITRANK_CONFINEMENT": "off", **settings}
         command = [
+            *prefix,
             sys.executable,
             "-m",
             "unitrank_worker",
@@ -92,10 +102,11 @@ class Bench:
         *,
         wait: bool = True,
         drain: float | None = None,
+        prefix: Sequence[str] = (),
         **settings: str,
     ) -> Running:
         """A worker that is ready."""
-        worker = Running(self.url, self.state, name, engine, queue, settings, drain)
+        worker = Running(self.url, self.state, name, engine, queue, settings, drain, prefix)
         self.workers.append(worker)
         if wait:
             wait_until(lambda: name in [each.name for each in WorkerRegistry(self.connection).list()], f"{name} is ready")

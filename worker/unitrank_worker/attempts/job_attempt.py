@@ -8,7 +8,7 @@ import redis
 import structlog
 
 from unitrank_schemas.base import Json
-from unitrank_schemas.jobs import Progress, job_summary
+from unitrank_schemas.jobs import job_summary
 from unitrank_store.full import wait_reason
 from unitrank_store.jobs.record import JobRecord, Status
 from unitrank_store.observability import tracing
@@ -16,6 +16,7 @@ from unitrank_store.observability.logs import bound
 from unitrank_store.observability.throughput import OPERATIONS_PER_SECOND
 from unitrank_store.results.result_store import ResultLocation
 from unitrank_worker.attempts.attempt import Answer, CannotRun, Order, Retry, log_end, opened, problem_of
+from unitrank_worker.attempts.child_messages import MOST_CHARACTERS, checked_progress
 from unitrank_worker.attempts.progress import ProgressWriter
 from unitrank_worker.attempts.shard_reads import ShardReads
 from unitrank_worker.attempts.stores import Stores
@@ -27,8 +28,6 @@ log = structlog.get_logger()
 
 PROGRESS_SECONDS = 0.1
 """Shortest time between two writes of progress, in seconds."""
-MOST_CHARACTERS = 256
-"""Progress with a longer stage or unit is malformed."""
 FINGERPRINT = re.compile("[0-9a-f]{1,64}")
 MOST_FINGERPRINTS = 10_000
 """Largest number of parts that a child may request in one message."""
@@ -200,7 +199,7 @@ class JobAttempt:
             log.warning("job not counted", error=repr(error))
 
     def _take_progress(self, message: Message) -> None:
-        self._progress(_checked_progress(message.content["progress"]))
+        self._progress(checked_progress(message.content["progress"]))
 
     def _take_span(self, message: Message) -> None:
         """Add a span to the trace.
@@ -230,16 +229,8 @@ class JobAttempt:
             raise TypeError("the summary is not an object")
         float(message.content["seconds"])
         if message.content["progress"] is not None:
-            _checked_progress(message.content["progress"])
+            checked_progress(message.content["progress"])
         self._outcome = message
-
-
-def _checked_progress(progress: Json) -> Json:
-    """The progress, as it is. Raises ValueError if it is malformed."""
-    checked = Progress.model_validate(progress)
-    if max(len(checked.stage), len(checked.unit)) > MOST_CHARACTERS:
-        raise ValueError(f"stage or unit of the progress have more than {MOST_CHARACTERS} characters")
-    return progress
 
 
 def _checked_fingerprint(fingerprint: object) -> str:

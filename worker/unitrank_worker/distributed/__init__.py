@@ -12,6 +12,8 @@ comes to the same point of the job, and gives the same numbers.
 - `questions`: the questions of a job, and their answers.
 - `replica`: leads a replica's child to a range.
 - `node`: the replicas of one node; the actors of Ray are nodes.
+- `nodes`: the nodes, as a division sees them.
+- `on_ray`: nodes that are actors of Ray.
 - `division`: hands the ranges of a job to nodes, and joins the results.
 - `driver`: the process that is Ray's driver.
 - `cluster`: the worker's side of the driver's process.

@@ -12,19 +12,15 @@ from typing import NamedTuple
 import structlog
 
 from unitrank_schemas.base import Json
+from unitrank_worker.attempts.child_messages import checked_pass
 from unitrank_worker.children.handle import PAYLOAD_MARGIN, SEND_SECONDS, ChildHandle
+from unitrank_worker.distributed.on_ray.connection import driver_environment
 from unitrank_worker.distributed.questions import is_question
-from unitrank_worker.distributed.ray_connection import driver_environment
 from unitrank_worker.distributed.replica import JobHead
 from unitrank_worker.problem import problem
 from unitrank_worker.process.channel import Channel, Closed, Message
 
 log = structlog.get_logger()
-
-MOST_RANGES = 10_000_000
-"""Largest number of ranges of a pass."""
-MOST_CHARACTERS = 256
-"""Characters after which the name of a stage is cut."""
 
 
 class DriverProcess:
@@ -80,10 +76,18 @@ class DriverProcess:
         self._channel.send(content, payload)
 
     def receive(self, seconds: float) -> Message | None:
-        """The next message; None if `seconds` pass without one. Raises Closed."""
+        """The next message; None if `seconds` pass without one.
+
+        Raises Closed if the driver has ended, or sent a malformed message and is killed.
+        """
         if self._channel is None:
             raise Closed("there is no driver")
-        return self._channel.receive(seconds)
+        try:
+            return self._channel.receive(seconds)
+        except Closed:
+            # The place where the next message begins is not known.
+            self.end()
+            raise
 
     def fileno(self) -> int:
         """The descriptor of the channel, for `select`. Raises Closed."""
@@ -114,6 +118,7 @@ class DividedJob:
         """Ask the driver to divide the job. Call it in the main thread."""
         self._driver = driver
         self._key = head.key
+        self._in_pass = False
         driver.start()
         driver.send({"begin": head.to_json()})
 
@@ -135,16 +140,21 @@ class DividedJob:
         """The next message of the owner's child for its attempt; None without one.
 
         Meanwhile messages of the driver go to the child, and its passes to the driver.
-        Raises Closed if the child or the driver has ended.
+        Raises Closed if the child or the driver has ended, or if a message of the child is
+        malformed.
         """
         while (answer := self._driver.receive(0)) is not None:
             if {"shards", "joined", "failed"} & answer.content.keys():
+                self._in_pass &= "shards" in answer.content
                 child.send(answer.content, answer.payload)
         message = child.receive(0)
         if message is None and seconds:
             select.select([self._driver.fileno(), child.fileno()], [], [], seconds)
         if message is not None and "pass" in message.content:
-            self._driver.send({"ask": _checked_pass(message.content)})
+            if self._in_pass:
+                raise Closed("the child asked for a pass within a pass")
+            self._driver.send({"ask": checked_pass(message.content)})
+            self._in_pass = True
             return None
         return message
 
@@ -160,11 +170,3 @@ class DividedJob:
         except Closed:
             log.warning("driver lost", job=self._key)
             self._driver.end()
-
-
-def _checked_pass(content: Json) -> Json:
-    """The owner's pass. Raises Closed if it is malformed: a model may control the child."""
-    stage, ranges = content["pass"], content.get("ranges")
-    if not isinstance(stage, str) or not isinstance(ranges, int) or not 1 <= ranges <= MOST_RANGES:
-        raise Closed("the child sent a malformed pass")
-    return {"pass": stage[:MOST_CHARACTERS], "ranges": ranges}

@@ -2,18 +2,18 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable
 
 import structlog
 from safetensors import SafetensorError
 
 from unitrank_schemas.base import Json
-from unitrank_tables.range_result import RangeJoin, RangeResult
+from unitrank_tables.range_result import Arrays, RangeJoin, RangeResult
+from unitrank_worker.distributed.errors import EQUAL_NODES
+from unitrank_worker.distributed.nodes import Done, Kept, Nodes
 from unitrank_worker.distributed.questions import Answer, question_digest
 from unitrank_worker.distributed.replica import JobHead, Outcome, Step
-from unitrank_worker.problem import INTERNAL, problem
+from unitrank_worker.problem import problem
 
 log = structlog.get_logger()
 
@@ -23,69 +23,19 @@ CRASHES_ALLOWED = 1
 """Number of crashes of the child that computes a range, before the job fails."""
 LOSSES_ALLOWED = 5
 """Number of nodes that may be lost while they compute the same range, before the job fails."""
+LOG_RESULTS = 32
+"""The log of a job has at most this many times the bytes of the largest result of a pass."""
 SHARDS_SECONDS = 0.25
 """Shortest time between two messages with the progress of a pass, in seconds."""
 
-Kept = Any
-"""An answer as the nodes get it. Any: Ray's reference to an object."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """A range that a node has ended.
-
-    `key`: of the job. `place`: the address of the node's machine.
-    `outcome`: None if the node was lost.
-    `is_first`: whether the range was the one that the node computed, and not one that waited.
-    """
-
-    key: str
-    place: str
-    index: int
-    outcome: Outcome | None
-    is_first: bool = True
-
-
-class Nodes(Protocol):
-    """The nodes that compute ranges."""
-
-    def free(self) -> Sequence[str]:
-        """The nodes that can take another range, the least busy ones first."""
-        ...
-
-    @property
-    def count(self) -> int:
-        """The number of nodes that can compute."""
-        ...
-
-    @property
-    def busy(self) -> bool:
-        """Whether a node has a range that has not ended."""
-        ...
-
-    def keep(self, answer: Answer) -> Kept:
-        """Make the answer available to all nodes."""
-        ...
-
-    def submit(self, node: str, head: JobHead, step: Step, index: int, answers: Sequence[Kept]) -> None:
-        """Give a node a range. `answers`: of all earlier questions of the job."""
-        ...
-
-    def wait(self, seconds: float) -> Sequence[Done]:
-        """The ranges that have ended, after at most `seconds`."""
-        ...
-
-    def leave_out(self, place: str) -> None:
-        """Give the machine no further ranges of this job."""
-        ...
-
-    def stop(self, key: str) -> None:
-        """Stop the job on all nodes. Does not wait."""
-        ...
+SMALLER = "use `execution: local`, fewer methods or fewer examples, or ask the operator to raise UNITRANK_MAX_RESULT_BYTES"
 
 
 class _Pass:
-    """A pass that runs. `places`: the machines that have computed its ranges."""
+    """A pass that runs. `places`: the machines that have computed its ranges.
+
+    `row_bytes`: bytes of the arrays that follow each other, of all results so far.
+    """
 
     def __init__(self, step: Step, ranges: int) -> None:
         self.step = step
@@ -94,6 +44,7 @@ class _Pass:
         self.again: deque[int] = deque()
         self.next = 0
         self.done = 0
+        self.row_bytes = 0
         self.crashes: Counter[int] = Counter()
         self.losses: Counter[int] = Counter()
         self.places: set[str] = set()
@@ -124,15 +75,22 @@ class Division:
         head: JobHead,
         nodes: Nodes,
         send: Callable[[Json, bytes], None],
+        *,
+        most_bytes: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`send`: sends a message to the owner. `clock`: returns seconds."""
+        """`send`: sends a message to the owner. `clock`: returns seconds.
+
+        `most_bytes`: of the joined result of a pass.
+        """
         self.head = head
         self.failure: Json | None = None
         self._nodes = nodes
         self._send = send
         self._clock = clock
+        self._most_bytes = most_bytes
         self._answers: list[Kept] = []
+        self._log_bytes = 0
         self._pass: _Pass | None = None
         self._rows = 0
         self._progress: Json | None = None
@@ -161,7 +119,7 @@ class Division:
 
     def note_answer(self, question: Json, content: Json, payload: bytes) -> None:
         """Note the answer that the owner got from its parent, for the replicas."""
-        self._answers.append(self._nodes.keep(Answer(question_digest(question), content, payload)))
+        self._keep(Answer(question_digest(question), content, payload))
 
     def hand_out(self) -> None:
         """Give ranges to all nodes that can take one, and report the progress if it is due."""
@@ -203,10 +161,14 @@ class Division:
 
     def _computed(self, current: _Pass, done: Done, outcome: Outcome) -> None:
         try:
-            current.join.add(done.index, RangeResult.decode(outcome.payload))
+            result = RangeResult.decode(outcome.payload)
+            current.join.add(done.index, result)
         except (SafetensorError, TypeError, ValueError) as error:
-            log.error("ranges not joined", job=self.head.key, range=done.index, error=str(error))
-            self.fail(INTERNAL)
+            self.fail(problem("nodes_differ", f"the results of two ranges do not fit: {error}; {EQUAL_NODES}", status=500))
+            return
+        current.row_bytes += _bytes_of(result.rows)
+        if current.row_bytes + _bytes_of(result.sums) > self._most_bytes:
+            self.fail(_too_large("a pass over rows has a result", self._most_bytes))
             return
         current.done += 1
         current.places.add(done.place)
@@ -220,9 +182,18 @@ class Division:
         self._send_shards(current)
         payload = current.join.result().encode()
         content = {"joined": current.ranges}
-        self._answers.append(self._nodes.keep(Answer(current.step.question, content, payload)))
         self._pass = None
-        self._send(content | {"nodes": len(current.places)}, payload)
+        if self._keep(Answer(current.step.question, content, payload)):
+            self._send(content | {"nodes": len(current.places)}, payload)
+
+    def _keep(self, answer: Answer) -> bool:
+        """Add the answer to the log. Returns False if the job has failed: its log may be full."""
+        self._log_bytes += len(answer.payload)
+        if self.failure is None and self._log_bytes > (most := LOG_RESULTS * self._most_bytes):
+            self.fail(_too_large("the passes over rows have results", most))
+        if self.failure is None:
+            self._answers.append(self._nodes.keep(answer))
+        return self.failure is None
 
     def _send_shards(self, current: _Pass) -> None:
         self._sent_at, self._unsent = self._clock(), False
@@ -260,3 +231,11 @@ class Division:
                 "every node the same UNITRANK_BLOBS, with its credentials, or the same folder UNITRANK_STATE"
             )
             self.fail(problem("node_without_blobs", detail, status=500, retryable=True))
+
+
+def _bytes_of(arrays: Arrays) -> int:
+    return sum(array.nbytes for array in arrays.values())
+
+
+def _too_large(results: str, most: int) -> Json:
+    return problem("result_too_large", f"{results} of more than {most} bytes; {SMALLER}")

@@ -23,11 +23,12 @@ import structlog
 
 from unitrank_store.observability import logs
 from unitrank_store.redis.die_with_parent import die_with_parent
-from unitrank_worker.distributed.division import Division, Nodes
+from unitrank_worker.distributed.division import Division
 from unitrank_worker.distributed.errors import NotDivided
 from unitrank_worker.distributed.node import NodeFacts
-from unitrank_worker.distributed.ray_connection import connect
-from unitrank_worker.distributed.ray_nodes import RayNodes
+from unitrank_worker.distributed.nodes import Nodes
+from unitrank_worker.distributed.on_ray.connection import connect
+from unitrank_worker.distributed.on_ray.nodes import RayNodes
 from unitrank_worker.distributed.replica import JobHead
 from unitrank_worker.problem import INTERNAL, problem
 from unitrank_worker.process.channel import Channel, Closed, Message
@@ -125,7 +126,9 @@ class Driver:
 
     def _begin(self, head: JobHead) -> None:
         self._has_begun, self._with_nodes_at = False, self._clock()
-        self._division = Division(head, self._cluster, self._channel.send, self._clock)
+        self._division = Division(
+            head, self._cluster, self._channel.send, most_bytes=self._channel.payload_bytes, clock=self._clock
+        )
         try:
             self._cluster.begin()
         except NotDivided as error:

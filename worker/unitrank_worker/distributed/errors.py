@@ -9,6 +9,9 @@ ReplicaEnded    a replica's job ended before it computed the range
 
 from unitrank_schemas.base import Json
 
+EQUAL_NODES = "install the same versions of Unitrank and torch on all nodes"
+"""The advice if nodes differ."""
+
 
 class NotDivided(Exception):
     """Raised if no node can compute ranges, for example because no Ray answers at the address."""

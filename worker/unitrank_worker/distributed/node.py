@@ -16,7 +16,7 @@ from unitrank_worker.child_settings import ChildSettings
 from unitrank_worker.children import scratch
 from unitrank_worker.children.handle import ChildHandle, NotStarted
 from unitrank_worker.children.pool import ChildPool, PoolLimits
-from unitrank_worker.distributed.errors import Differs, ReplicaEnded, Stopped
+from unitrank_worker.distributed.errors import EQUAL_NODES, Differs, ReplicaEnded, Stopped
 from unitrank_worker.distributed.questions import Answer
 from unitrank_worker.distributed.replica import JobHead, Outcome, Replica, Step, StopFlags
 from unitrank_worker.problem import INTERNAL, problem
@@ -27,7 +27,6 @@ log = structlog.get_logger()
 
 UNREADABLE = (CannotRun, Corrupt, RecordNotFound, OSError)
 """Errors of a blob store that a node cannot read."""
-EQUAL_NODES = "install the same versions of Unitrank and torch on all nodes"
 
 
 class NodeFacts(NamedTuple):

@@ -9,8 +9,8 @@ from typing import BinaryIO, Literal, NamedTuple
 from safetensors import SafetensorError
 
 from unitrank_schemas.base import Json
-from unitrank_schemas.jobs import Progress
 from unitrank_tables.range_result import RangeResult
+from unitrank_worker.attempts.child_messages import checked_progress, checked_rows, ending_of
 from unitrank_worker.attempts.shard_reads import ShardReads
 from unitrank_worker.children.handle import ChildHandle
 from unitrank_worker.distributed.errors import Differs, ReplicaEnded, Stopped
@@ -142,7 +142,7 @@ class Replica:
             if message is None:
                 continue
             if "end" in message.content:
-                raise ReplicaEnded(message.content.get("problem"), leaves=bool(message.content.get("leaving")))
+                raise ReplicaEnded(ending_of(message)[1], leaves=bool(message.content.get("leaving")))
             if "read_shards" in message.content:
                 answer = _read(self.shards, message)
                 self.child.send(answer.content, answer.payload)
@@ -166,8 +166,8 @@ def _computed(message: Message) -> Outcome:
     try:
         RangeResult.decode(message.payload)
         progress = message.content["progress"]
-        checked = None if progress is None else Progress.model_validate(progress).model_dump()
-        return Outcome("computed", message.payload, {"rows": int(message.content["rows"]), "progress": checked})
+        checked = None if progress is None else checked_progress(progress)
+        return Outcome("computed", message.payload, {"rows": checked_rows(message.content["rows"]), "progress": checked})
     except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise Closed("the child sent a malformed result of a range") from error
 

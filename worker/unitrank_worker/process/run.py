@@ -9,7 +9,6 @@ import redis
 import structlog
 
 from unitrank_schemas.base import Json
-from unitrank_schemas.problems import JobProblem
 from unitrank_store.errors import Forged
 from unitrank_store.full import wait_reason
 from unitrank_store.jobs.record import Status
@@ -17,6 +16,7 @@ from unitrank_store.observability import tracing
 from unitrank_store.observability.logs import bound
 from unitrank_store.queue.safe_job import SafeJob
 from unitrank_worker.attempts.attempt import Attempt, Order, Retry, problem_of
+from unitrank_worker.attempts.child_messages import ending_of
 from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.children.handle import ChildHandle
 from unitrank_worker.children.pool import ChildPool
@@ -28,8 +28,6 @@ from unitrank_worker.tasks import start, tenant_of
 
 log = structlog.get_logger()
 
-PROBLEM_CHARACTERS = 1 << 20
-"""Longest problem that a child may send, as JSON."""
 LOOK_SECONDS = 0.15
 """Seconds between two reads of a running job's record."""
 
@@ -244,7 +242,7 @@ class Run:
         Raises Closed for a malformed message: the code of a model may control the child.
         """
         if "end" in message.content:
-            status, problem = _ending(message)
+            status, problem = ending_of(message)
             self._child_works = False
             self.spoiled = bool(message.content.get("leaving"))
             self._finish(attempt, status, problem)
@@ -276,21 +274,6 @@ class Run:
         if self.child is not None and self._child_works and not self._stop_sent:
             self._stop_sent = True
             self.child.send({"stop": True})
-
-
-def _ending(message: Message) -> tuple[Status, Json | None]:
-    """The status and the problem in a child's last message of an attempt. Raises Closed."""
-    status, problem = message.content["end"], message.content.get("problem")
-    if status not in ("succeeded", "failed", "cancelled"):
-        raise Closed("the child sent a malformed end")
-    if status != "failed":
-        return status, None
-    try:
-        if len(JobProblem.model_validate(problem).model_dump_json()) > PROBLEM_CHARACTERS:
-            raise ValueError(f"the problem has more than {PROBLEM_CHARACTERS} characters")
-    except (ValueError, RecursionError) as error:
-        raise Closed("the child sent a malformed problem") from error
-    return status, problem
 
 
 def _is_genuine(job: SafeJob) -> bool:

@@ -22,9 +22,9 @@ nodes = {}
 def send(value): print("answer", json.dumps(value), flush=True)
 send(cluster.address)
 for line in sys.stdin:
-    verb, name = line.split()
+    verb, name, gpus = line.split()
     if verb == "add":
-        nodes[name] = cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
+        nodes[name] = cluster.add_node(num_cpus=1, num_gpus=int(gpus), object_store_memory=80 << 20)
         send(nodes[name].node_id)
     elif verb == "remove":
         cluster.remove_node(nodes.pop(name), allow_graceful=False)
@@ -52,9 +52,9 @@ class RayCluster:
         )
         self.address = str(self._answer())
 
-    def add(self, name: str) -> str:
-        """Start a node, and return Ray's id of it."""
-        return str(self._do("add", name))
+    def add(self, name: str, gpus: int = 0) -> str:
+        """Start a node, and return Ray's id of it. `gpus`: GPUs that Ray believes the node has."""
+        return str(self._do("add", name, gpus))
 
     def remove(self, name: str) -> None:
         """Kill a node's processes."""
@@ -88,9 +88,9 @@ class RayCluster:
     def _processes(self) -> list[psutil.Process]:
         return [each for each in psutil.Process(self.process.pid).children(recursive=True) if not gone(each.pid)]
 
-    def _do(self, verb: str, name: str) -> object:
+    def _do(self, verb: str, name: str, gpus: int = 0) -> object:
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{verb} {name}\n")
+        self.process.stdin.write(f"{verb} {name} {gpus}\n")
         self.process.stdin.flush()
         return self._answer()
 

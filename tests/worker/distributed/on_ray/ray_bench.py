@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.polling import wait_until
 from tests.worker.distributed.conftest import ENGINE, ROOT
-from tests.worker.distributed.ray_cluster import RayCluster
+from tests.worker.distributed.on_ray.ray_cluster import RayCluster
 from tests.worker.process.conftest import Bench, Running
 from unitrank_schemas.base import Json
 from unitrank_store.redis.connection import connect
@@ -25,15 +25,20 @@ PASSES: list[Json] = [{"ranges": 5, "rows": 4}, {"ranges": 9, "rows": 3, "stage"
 class RayBench:
     """A store, a cluster of two nodes and a worker."""
 
-    def __init__(self, url: str, folder: Path, stack: ExitStack, nodes_state: Path | None = None) -> None:
-        """`nodes_state`: folder of the blobs that the nodes read; by default the worker's."""
+    def __init__(self, url: str, folder: Path, stack: ExitStack, nodes_state: Path | None = None, **settings: str) -> None:
+        """`nodes_state`: folder of the blobs that the nodes read; by default the worker's.
+
+        `settings`: of the nodes and the worker.
+        """
         self.connection = stack.enter_context(connect(url))
         self.connection.flushall()
         self.bench = Bench(url, self.connection, folder)
         stack.callback(self.bench.close)
         self.nodes_state = nodes_state or folder
         self.path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        self.cluster = RayCluster({"UNITRANK_STATE": str(self.nodes_state), "UNITRANK_CONFINEMENT": "off", "PYTHONPATH": self.path})
+        self.settings = settings
+        nodes = {"UNITRANK_STATE": str(self.nodes_state), "UNITRANK_CONFINEMENT": "off", "PYTHONPATH": self.path}
+        self.cluster = RayCluster(nodes | settings)
         stack.callback(self.cluster.end)
         for name in ("a", "b"):
             self.cluster.add(name)
@@ -43,10 +48,10 @@ class RayBench:
         """The address of this machine in Ray."""
         return self.cluster.address.rpartition(":")[0]
 
-    def start(self, name: str = "w", **settings: str) -> Running:
+    def start(self, name: str = "w", engine: str = ENGINE, **settings: str) -> Running:
         """A worker that divides its jobs."""
-        settings = {"UNITRANK_RAY": self.cluster.address, **self.cluster.settings, **settings}
-        return self.bench.start(name, engine=ENGINE, **settings)
+        settings = {"UNITRANK_RAY": self.cluster.address, **self.cluster.settings, **self.settings, **settings}
+        return self.bench.start(name, engine=engine, **settings)
 
     def submit(self, passes: list[Json], execution: str = "distributed", **fields: object) -> str:
         """The id of a new job."""
@@ -54,14 +59,23 @@ class RayBench:
 
     def arrays(self, id: str) -> Arrays:
         """The arrays of the job's result."""
-        self.bench.summary(id)
-        record = self.bench.jobs.get(id)
-        results = ResultStore(self.connection, self.bench.blobs, Settings(state=self.bench.state))
-        return results.arrays(record.result)  # type: ignore[arg-type]
+        return arrays_of(self.bench, id)
 
     def in_range(self, id: str, marks: Path) -> None:
         """Wait until a replica computes the range that writes into the file."""
         wait_until(lambda: marks.exists() or self.bench.jobs.get(id).ended, f"{id} computes the range")
+
+
+def arrays_of(bench: Bench, id: str) -> Arrays:
+    """The arrays of the job's result."""
+    bench.summary(id)
+    results = ResultStore(bench.connection, bench.blobs, Settings(state=bench.state))
+    return results.arrays(bench.jobs.get(id).result)  # type: ignore[arg-type]
+
+
+def equal(actual: Arrays, expected: Arrays) -> bool:
+    """Whether the arrays are equal to the bit."""
+    return actual.keys() == expected.keys() and all(actual[name].tobytes() == expected[name].tobytes() for name in expected)
 
 
 def held(folder: Path, index: int) -> Json:

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.support.polling import wait_until
-from tests.worker.distributed.ray_bench import NEEDS_RAY, PASSES, RayBench, held
+from tests.worker.distributed.on_ray.ray_bench import NEEDS_RAY, PASSES, RayBench, held
 from tests.worker.process.conftest import cancel, gone
 from unitrank_store.recovery.reaper import Reaper
 from unitrank_store.redis.embedded import EmbeddedServer
@@ -71,6 +71,38 @@ def test_job_when_cancelled_in_a_pass_then_its_replicas_stop_and_stay_warm(ray: 
     assert ray.bench.ended(id).status == "cancelled"
     ray.bench.summary(ray.submit(PASSES))
     assert before & {child.pid for child in ray.cluster.children()}
+
+
+def test_job_when_its_time_is_over_then_its_replicas_stop_and_stay_warm(ray: RayBench, tmp_path: Path) -> None:
+    ray.bench.summary(ray.submit(PASSES))
+    before = {child.pid for child in ray.cluster.children()}
+    id = ray.submit([PASSES[0], PASSES[1] | held(tmp_path, 4)], timeout=1.5)
+
+    record = ray.bench.ended(id)
+    assert (record.status, record.attempt) == ("timed_out", 1)
+    assert "not finished within the allowed 1.5 s" in str(record.problem)
+    ray.bench.summary(ray.submit(PASSES))
+    assert before & {child.pid for child in ray.cluster.children()}
+
+
+def test_owner_child_when_killed_then_the_job_runs_again(ray: RayBench, tmp_path: Path) -> None:
+    id = ray.submit([PASSES[0], PASSES[1] | held(tmp_path, 4)])
+    ray.in_range(id, tmp_path / "marks")
+    psutil.Process(ray.bench.workers[0].child()).kill()
+    (tmp_path / "go").touch()
+
+    assert ray.arrays(id)["sum/1"].tobytes() == ray.arrays(ray.submit(PASSES, "local"))["sum/1"].tobytes()
+    assert ray.bench.jobs.get(id).attempt == 2
+
+
+def test_owner_when_it_sends_nonsense_then_its_job_fails_and_others_run(ray: RayBench) -> None:
+    hostile = ray.submit([PASSES[0], PASSES[1] | {"owner": '{"pass": "ablation", "ranges": 10000000000}\n'}])
+    healthy = ray.submit(PASSES)
+
+    problem = ray.bench.ended(hostile).problem
+    assert problem is not None
+    assert problem["code"] == "worker_lost"
+    assert ray.bench.summary(healthy)["cost"]["nodes"] == 1
 
 
 def test_range_when_it_crashes_twice_then_the_job_ends_as_worker_lost_and_others_run(ray: RayBench, tmp_path: Path) -> None:

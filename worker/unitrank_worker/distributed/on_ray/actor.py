@@ -15,11 +15,14 @@ CONTROL = "control"
 
 
 class References(NamedTuple):
-    """References to the job's answers. Any: Ray's references.
+    """References to a job and its answers. Any: Ray's references.
 
-    `latest`: to the last answer; None before the first one. `log`: to the list of all references.
+    `head`: to the job's head. `number`: of answers. `latest`: to the last answer; None before the
+    first one. `log`: to the list of all references to answers.
     """
 
+    head: Any
+    number: int
     latest: Any
     log: Any
 
@@ -38,24 +41,28 @@ class RayNode:
         # Equal threads give equal sums. Ray sets this variable to the CPUs of the actor.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         self._node = Node(engine, device, settings)
+        self._head: JobHead | None = None
+        self._references = References(None, 0, None, None)
 
     def facts(self) -> NodeFacts:
         """The versions of this machine."""
         return NodeFacts.here()
 
-    def compute(self, head: JobHead, step: Step, index: int, references: References) -> Outcome:
-        """As `Node.compute`."""
+    def compute(self, key: str, step: Step, index: int, references: References | None) -> Outcome | None:
+        """As `Node.compute`, for the job with this key. None without references of the job.
+
+        `references`: of the job and its answers; None if they are those of the last call, because
+        each reference in a call costs Ray some messages.
+        """
         import ray
 
-        def answer(number: int) -> Answer:
-            if number == step.number - 1:
-                latest: Answer = ray.get(references.latest)
-                return latest
-            log: Sequence[Any] = ray.get(references.log)
-            earlier: Answer = ray.get(log[number])
-            return earlier
-
-        return self._node.compute(head, step, index, answer)
+        if references is not None:
+            if self._head is None or self._head.key != key:
+                self._head = ray.get(references.head)
+            self._references = references
+        if self._head is None or (self._head.key, self._references.number) != (key, step.number):
+            return None
+        return self._node.compute(self._head, step, index, self._answer)
 
     def interrupt(self, key: str) -> None:
         """As `Node.interrupt`."""
@@ -64,6 +71,19 @@ class RayNode:
     def finish(self, key: str) -> None:
         """As `Node.finish`."""
         self._node.finish(key)
+        if self._head is not None and self._head.key == key:
+            self._head, self._references = None, References(None, 0, None, None)
+
+    def _answer(self, number: int) -> Answer:
+        """The answer to an earlier question of the job."""
+        import ray
+
+        if number == self._references.number - 1:
+            latest: Answer = ray.get(self._references.latest)
+            return latest
+        log: Sequence[Any] = ray.get(self._references.log)
+        earlier: Answer = ray.get(log[number])
+        return earlier
 
 
 def actor_class() -> Any:

@@ -6,16 +6,18 @@ other drivers of the same cluster can use the GPUs.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import Future
 from typing import Any
 
 import structlog
 
-from unitrank_worker.distributed.division import Done, Kept
 from unitrank_worker.distributed.errors import NotDivided
 from unitrank_worker.distributed.node import NodeFacts
+from unitrank_worker.distributed.nodes import Done, Kept
+from unitrank_worker.distributed.on_ray.actor import References, actor_class
+from unitrank_worker.distributed.on_ray.calls import Actor, Calls, Flight, Reference
+from unitrank_worker.distributed.on_ray.machines import machines
 from unitrank_worker.distributed.questions import Answer
-from unitrank_worker.distributed.ray_actor import References, actor_class
 from unitrank_worker.distributed.replica import JobHead, Outcome, Step
 
 log = structlog.get_logger()
@@ -26,38 +28,8 @@ REFRESH_SECONDS = 1.0
 """Seconds between two looks at the machines of the cluster."""
 IDLE_SECONDS = 60.0
 """Seconds without a job after which the actors end."""
-GET_SECONDS = 60.0
-"""Seconds after which a result that does not arrive counts as lost."""
 BEGIN_AGAIN_SECONDS = 30.0
 """Seconds after which a machine whose actor could not start is tried again."""
-
-# Any: Ray's references and handles have no useful types.
-Reference = Any
-Handle = Any
-
-
-@dataclass(frozen=True)
-class Flight:
-    """A range that an actor has. `key`: of the job."""
-
-    key: str
-    index: int
-
-
-@dataclass
-class Actor:
-    """An actor. `machine`: Ray's id of its machine. `place`: the machine's address.
-
-    `starts`: the reference to its facts; None if they are here. `flights`: its ranges, the oldest
-    first. `is_ready`: whether it can take ranges.
-    """
-
-    machine: str
-    place: str
-    handle: Handle
-    starts: Reference | None
-    flights: dict[Reference, Flight] = field(default_factory=dict)
-    is_ready: bool = False
 
 
 class RayNodes:
@@ -83,6 +55,7 @@ class RayNodes:
         self._new_class = new_class
         self._class: Any = None
         self._actors: dict[str, Actor] = {}
+        self._calls = Calls()
         self._failed: dict[str, tuple[float, str]] = {}
         """Machine → when its actor could not start, and why."""
         self._left_out: set[str] = set()
@@ -106,11 +79,11 @@ class RayNodes:
         if self._clock() < self._refresh_at:
             return
         self._refresh_at = self._clock() + REFRESH_SECONDS
-        machines = self._machines()
+        present = machines()
         for name, actor in list(self._actors.items()):
-            if actor.machine not in machines and not actor.flights:
+            if actor.machine not in present and not actor.flights:
                 self._forget(name)
-        for machine, (place, options, capacity) in machines.items():
+        for machine, (place, options, capacity) in present.items():
             failed_at, _ = self._failed.get(machine, (-BEGIN_AGAIN_SECONDS, ""))
             if self._clock() - failed_at >= BEGIN_AGAIN_SECONDS:
                 running = sum(actor.machine == machine for actor in self._actors.values())
@@ -151,31 +124,21 @@ class RayNodes:
 
     def submit(self, node: str, head: JobHead, step: Step, index: int, answers: Sequence[Kept]) -> None:
         """As in `Nodes`."""
-        import ray
-
-        if self._head[0] != head.key:
-            self._head = (head.key, ray.put(head))
-        if self._log[:2] != (head.key, len(answers)):
-            self._log = (head.key, len(answers), ray.put(list(answers)))
-        references = References(answers[-1] if answers else None, self._log[2])
-        actor = self._actors[node]
-        reference = actor.handle.compute.remote(self._head[1], step, index, references)
-        actor.flights[reference] = Flight(head.key, index)
+        actor, needed = self._actors[node], (head.key, len(answers))
+        references = None if actor.has == needed else self._references(head, answers)
+        reference = actor.handle.compute.remote(head.key, step, index, references)
+        actor.has, actor.flights[reference] = needed, Flight(head.key, index)
+        self._calls.expect(node, reference)
 
     def wait(self, seconds: float) -> Sequence[Done]:
         """As in `Nodes`."""
-        import ray
-
-        waiting = [reference for actor in self._actors.values() for reference in actor.flights]
-        waiting += [actor.starts for actor in self._actors.values() if actor.starts is not None]
-        if not waiting or not ray.wait(waiting, timeout=seconds, fetch_local=False)[0]:
-            return []
-        ready = set(ray.wait(waiting, num_returns=len(waiting), timeout=0, fetch_local=False)[0])
         done: list[Done] = []
-        for name, actor in list(self._actors.items()):
-            if actor.starts in ready:
-                self._started(name, actor)
-            done += [self._ended(name, actor, reference) for reference in list(actor.flights) if reference in ready]
+        for name, reference, result in self._calls.ended(seconds):
+            actor = self._actors.get(name)
+            if actor is not None and reference == actor.starts:
+                self._started(name, actor, result)
+            elif actor is not None and reference in actor.flights:
+                done.append(self._ended(name, actor, reference, result))
         return done
 
     def leave_out(self, place: str) -> None:
@@ -185,6 +148,7 @@ class RayNodes:
     def stop(self, key: str) -> None:
         """As in `Nodes`."""
         for actor in self._actors.values():
+            actor.has = None
             if actor.is_ready:
                 actor.handle.interrupt.remote(key)
                 actor.handle.finish.remote(key)
@@ -193,18 +157,15 @@ class RayNodes:
     def _able(self) -> dict[str, Actor]:
         return {name: actor for name, actor in self._actors.items() if actor.is_ready and actor.place not in self._left_out}
 
-    def _machines(self) -> dict[str, tuple[str, dict[str, Any], int]]:
-        """Machine → its address, the options of an actor there, and the number of its actors."""
+    def _references(self, head: JobHead, answers: Sequence[Kept]) -> References:
+        """The references that an actor needs before the first range after these answers."""
         import ray
 
-        alive = [node for node in ray.nodes() if node["Alive"]]
-        kind = "GPU" if any(node["Resources"].get("GPU") for node in alive) else "CPU"
-        options = {"num_gpus": 1, "num_cpus": 0} if kind == "GPU" else {"num_cpus": 1}
-        return {
-            node["NodeID"]: (node["NodeManagerAddress"], options, int(node["Resources"].get(kind, 0)))
-            for node in alive
-            if node["Resources"].get(kind)
-        }
+        if self._head[0] != head.key:
+            self._head = (head.key, ray.put(head))
+        if self._log[:2] != (head.key, len(answers)):
+            self._log = (head.key, len(answers), ray.put(list(answers)))
+        return References(self._head[1], len(answers), answers[-1] if answers else None, self._log[2])
 
     def _start(self, machine: str, place: str, options: dict[str, Any]) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -213,18 +174,26 @@ class RayNodes:
         strategy = NodeAffinitySchedulingStrategy(machine, soft=False)
         handle = self._class.options(**options, max_restarts=-1, scheduling_strategy=strategy).remote(self._engine, device)
         self._number += 1
-        self._actors[f"actor-{self._number}"] = Actor(machine, place, handle, handle.facts.remote())
+        name = f"actor-{self._number}"
+        self._actors[name] = Actor(machine, place, handle)
+        self._ask_facts(name)
 
-    def _started(self, name: str, actor: Actor) -> None:
+    def _ask_facts(self, name: str) -> None:
+        """Ask the actor for its facts. If Ray starts the actor again, the answer waits for that."""
+        actor = self._actors[name]
+        actor.is_ready, actor.has = False, None
+        actor.starts = actor.handle.facts.remote()
+        self._calls.expect(name, actor.starts)
+
+    def _started(self, name: str, actor: Actor, result: "Future[Any]") -> None:
         """Use an actor whose facts are here. Raises NotDivided if its versions differ."""
         import ray
 
-        reference, actor.starts = actor.starts, None
+        actor.starts = None
         try:
-            facts = NodeFacts(*ray.get(reference, timeout=GET_SECONDS))
+            facts = NodeFacts(*result.result())
         except ray.exceptions.ActorUnavailableError:
-            # Ray starts the actor again: this call waits for that.
-            actor.starts = actor.handle.facts.remote()
+            self._ask_facts(name)
             return
         except ray.exceptions.RayError as error:
             log.warning("actor not started", place=actor.place, error=str(error))
@@ -240,7 +209,7 @@ class RayNodes:
             raise NotDivided("ray_versions_differ", f"the versions differ: {differing}; install the same ones on all nodes")
         actor.is_ready = True
 
-    def _ended(self, name: str, actor: Actor, reference: Reference) -> Done:
+    def _ended(self, name: str, actor: Actor, reference: Reference, result: "Future[Any]") -> Done:
         """The outcome of a range. After a loss the actor is asked for its facts again."""
         import ray
 
@@ -248,13 +217,16 @@ class RayNodes:
         flight = actor.flights.pop(reference)
         outcome: Outcome | None = None
         try:
-            outcome = ray.get(reference, timeout=GET_SECONDS)
+            outcome = result.result()
+            if outcome is None:
+                # Ray has started the actor again, so the actor has no references.
+                actor.has, is_first = None, False
         except ray.exceptions.RayTaskError as error:
             log.error("actor failed", place=actor.place, error=str(error))
         except ray.exceptions.RayError as error:
             log.warning("actor lost", place=actor.place, error=_last_line(error))
             if actor.starts is None:
-                actor.is_ready, actor.starts = False, actor.handle.facts.remote()
+                self._ask_facts(name)
         return Done(flight.key, actor.place, flight.index, outcome, is_first)
 
     def _forget(self, name: str) -> None:

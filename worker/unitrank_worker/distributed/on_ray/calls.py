@@ -1,0 +1,68 @@
+"""The actors of a driver, and their calls that have not ended."""
+
+import queue
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+# Any: Ray's references and handles have no useful types.
+Reference = Any
+Handle = Any
+
+
+@dataclass(frozen=True)
+class Flight:
+    """A range that an actor has. `key`: of the job."""
+
+    key: str
+    index: int
+
+
+@dataclass
+class Actor:
+    """An actor. `machine`: Ray's id of its machine. `place`: the machine's address.
+
+    `starts`: the reference to its facts; None if they are here. `flights`: its ranges, the oldest
+    first. `is_ready`: whether it can take ranges. `has`: the job and the number of its answers
+    whose references the actor has.
+    """
+
+    machine: str
+    place: str
+    handle: Handle
+    starts: Reference | None = None
+    flights: dict[Reference, Flight] = field(default_factory=dict)
+    is_ready: bool = False
+    has: tuple[str, int] | None = None
+
+
+class Arrival(NamedTuple):
+    """A call of an actor that has ended. Any: what the call returned."""
+
+    name: str
+    reference: Reference
+    result: "Future[Any]"
+
+
+class Calls:
+    """The calls that have not ended. Ray tells their ends in a thread of its own.
+
+    `ray.wait` would look at all calls for each one that ends.
+    """
+
+    def __init__(self) -> None:
+        self._arrivals: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
+
+    def expect(self, name: str, reference: Reference) -> None:
+        """Wait for a call. `name`: of its actor."""
+        reference.future().add_done_callback(lambda result: self._arrivals.put(Arrival(name, reference, result)))
+
+    def ended(self, seconds: float) -> Iterator[Arrival]:
+        """The calls that have ended. Waits at most `seconds` for the first one."""
+        try:
+            yield self._arrivals.get(timeout=seconds) if seconds else self._arrivals.get_nowait()
+            while True:
+                yield self._arrivals.get_nowait()
+        except queue.Empty:
+            return
