@@ -11,8 +11,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from benchmarks.chaos.clients import Answers, client_of, post_all
 from benchmarks.chaos.faults import faults
 from benchmarks.chaos.findings import all_records, findings, tally
 from benchmarks.chaos.machine import Machine
+from benchmarks.chaos.nodes import ray_nodes
 from benchmarks.chaos.orders import Order, orders
 from benchmarks.support.uploads import await_ready, put_dataset, put_model
 from unitrank.exporting import export
@@ -43,13 +44,15 @@ class Run:
     """The settings of a run. The same seed makes the same jobs and the same faults.
 
     `jobs`: number of orders. `seconds`: duration of the faults. `every`: mean seconds between two
-    faults.
+    faults. `with_nodes`: some jobs are divided between the machines of a Ray cluster, which have
+    faults, too.
     """
 
     seed: int
     jobs: int
     seconds: float
     every: float
+    with_nodes: bool = False
 
 
 def main() -> None:
@@ -58,11 +61,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=300, help="number of orders")
     parser.add_argument("--seconds", type=float, default=200, help="duration of the faults, in seconds")
     parser.add_argument("--every", type=float, default=2.0, help="seconds between two faults, on average")
+    parser.add_argument("--without-ray", action="store_true", help="no Ray cluster beside the services and workers")
     parser.add_argument("--keep", type=Path, help="copy the log of the processes to this file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="unitrank-chaos-", ignore_cleanup_errors=True) as folder:
         try:
-            lines = chaos(Path(folder), Run(options.seed, options.jobs, options.seconds, options.every), print)
+            run = Run(options.seed, options.jobs, options.seconds, options.every, not options.without_ray)
+            lines = chaos(Path(folder), run, print)
         finally:
             if options.keep:
                 options.keep.write_bytes(Path(folder, "log").read_bytes())
@@ -78,13 +83,17 @@ def chaos(folder: Path, run: Run, report: Print) -> list[str]:
     `folder`: for the state and the log of the processes. `report`: gets two lines that sum up the
     run.
     """
-    machine = Machine(folder)
-    settings = Settings(redis_url=machine.server.url, state=machine.state)
-    with machine, connect(machine.server.url, 10) as connection:
-        plan = orders(run.seed, run.jobs, run.seconds)
-        models = _new_models(plan, folder)
-        _prepare(machine, folder)
-        lines = _run_orders(machine, connection, settings, run, plan, models, report)
+    with ray_nodes(folder / "state") if run.with_nodes else nullcontext() as nodes:
+        if run.with_nodes and nodes is None:
+            report("Ray is not installed (pip install 'unitrank[ray-test]'): no job is divided")
+        run = replace(run, with_nodes=nodes is not None)
+        machine = Machine(folder, nodes)
+        settings = Settings(redis_url=machine.server.url, state=machine.state)
+        with machine, connect(machine.server.url, 10) as connection:
+            plan = orders(run.seed, run.jobs, run.seconds, with_nodes=run.with_nodes)
+            models = _new_models(plan, folder)
+            _prepare(machine, folder)
+            lines = _run_orders(machine, connection, settings, run, plan, models, report)
     return lines + [f"a process still runs after the end: {process}" for process in machine.live_processes()]
 
 
@@ -113,7 +122,7 @@ def _run_orders(
 
 def _inject(machine: Machine, run: Run) -> Counter[str]:
     counts: Counter[str] = Counter()
-    for fault in faults(run.seed, run.seconds, run.every):
+    for fault in faults(run.seed, run.seconds, run.every, with_nodes=run.with_nodes):
         machine.pass_time(fault.after)
         if machine.inject(fault):
             counts[f"{fault.action} {fault.target}"] += 1

@@ -20,6 +20,10 @@ from unitrank_store.redis.decoding import texts
 from unitrank_store.results.result_store import ResultLocation, ResultStore
 from unitrank_store.settings import Settings
 
+DIVIDED_ENDS = ("worker_lost", "ray_without_nodes", "ray_unreachable")
+"""Problems of a divided job: one range lost two processes, another worker had all machines for two
+minutes, or the driver was killed before the job began."""
+
 
 def all_records(connection: redis.Redis) -> list[JobRecord]:
     """The records of all jobs."""
@@ -80,11 +84,12 @@ def _reasons(records: list[JobRecord], orders: Sequence[Order], answers: Answers
         number = record.request["metadata"]["number"]
         code = (record.problem or {}).get("code")
         broken, new = kinds[number] == "broken", kinds[number] == "new"
+        divided = record.request.get("execution") == "distributed" and code in DIVIDED_ENDS
         allowed = {
             "succeeded": not broken,
             "cancelled": record.id in answers.cancelled,
             # The inspection of a new model may also lose two processes.
-            "failed": (code == "worker_lost" and (new or record.losses == 2)) or (broken and code == "non_finite"),
+            "failed": (code == "worker_lost" and (new or record.losses == 2)) or (broken and code == "non_finite") or divided,
         }
         if record.ended and not allowed.get(record.status, False):
             yield f"{record.id}, of kind {kinds[number]}, is {record.status}: {record.problem}"
@@ -94,7 +99,7 @@ def _reasons(records: list[JobRecord], orders: Sequence[Order], answers: Answers
 
 def _unequal(records: list[JobRecord], orders: Sequence[Order]) -> Iterator[str]:
     """Jobs with equal requests and different arrays."""
-    bodies = {order.number: json.dumps(order.body | {"metadata": None}, sort_keys=True) for order in orders}
+    bodies = {order.number: json.dumps(order.body | {"metadata": None, "execution": None}, sort_keys=True) for order in orders}
     ids_by_arrays: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         if record.result is not None:

@@ -13,7 +13,8 @@ from types import TracebackType
 
 import psutil
 
-from benchmarks.chaos.faults import Fault
+from benchmarks.chaos.faults import NODE_TARGETS, Fault
+from benchmarks.chaos.nodes import ENGINE, Nodes
 from unitrank.addresses import claim_port, url_of
 from unitrank.server.processes import stages
 from unitrank.server.supervisor import Command
@@ -43,7 +44,9 @@ class Machine:
     `folder`: the state and the log of the processes.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, nodes: Nodes | None = None) -> None:
+        """`nodes`: the machines of a Ray cluster, which the workers use; None without one."""
+        self._nodes = nodes
         self.state = folder / "state"
         self.log = folder / "log"
         self.server = EmbeddedServer(self.state)
@@ -56,7 +59,7 @@ class Machine:
             "UNITRANK_HOST": HOST,
         }
         (*workers, inspector), (service,) = stages(["cpu", "cpu"], {**environment, "OMP_NUM_THREADS": "1"})
-        self._workers = [_Process(command, self.log) for command in workers]
+        self._workers = [_Process(_dividing(command, nodes), self.log) for command in workers]
         self._services = [
             _Process(replace(service, environment={**service.environment, "UNITRANK_PORT": str(port)}), self.log) for port in ports
         ]
@@ -90,6 +93,8 @@ class Machine:
 
     def inject(self, fault: Fault) -> bool:
         """Inject the fault; returns whether its process was running."""
+        if fault.target in NODE_TARGETS:
+            return self._nodes is not None and self._nodes.kill(fault.target, fault.which)
         if fault.action == "away":
             self._store_back_at = time.monotonic() + fault.duration
             return self._signal(self._pid("store", 0), signal.SIGKILL)
@@ -112,6 +117,8 @@ class Machine:
         self._due.clear()
         self._store_back_at = 0.0
         self.pass_time(2 * POLL_SECONDS)
+        if self._nodes is not None:
+            self._nodes.complete()
 
     def live_processes(self) -> list[str]:
         """Process id and command of each process of this installation that still runs."""
@@ -207,6 +214,17 @@ class _Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _dividing(worker: Command, nodes: Nodes | None) -> Command:
+    """The command of a worker that divides its jobs between the machines, if there are any."""
+    if nodes is None:
+        return worker
+    return replace(
+        worker,
+        command_line=[*worker.command_line, "--engine", ENGINE],
+        environment={**worker.environment, **nodes.settings},
+    )
 
 
 def _environment(command: Command) -> dict[str, str]:

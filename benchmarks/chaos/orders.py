@@ -1,7 +1,7 @@
 """The orders of a run: requests for jobs, with their times. A seed decides the list.
 
-Some jobs are quick, some are long. Some must fail, some need a new model, some equal another job,
-and some are cancelled.
+Some jobs are quick, some are long, and some are divided between machines. Some must fail, some need
+a new model, some equal another job, and some are cancelled.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from typing import Any
 Json = dict[str, Any]
 
 SHARES = {"quick": 5, "long": 4, "broken": 1, "new": 1}
+DIVIDED_SHARE = 3
+"""The share of jobs that are divided, if there is a Ray cluster."""
 CLASSES = 8
 """Number of different requests of each kind; small, so that most jobs equal another job."""
 
@@ -19,10 +21,10 @@ CLASSES = 8
 class Order:
     """A request that the clients send.
 
-    `kind`: `quick`, `long`, `broken` (it must fail) or `new` (it uses a model that is uploaded just
-    before and may still be inspected). `at`: seconds after the start. `key`: its `Idempotency-Key`.
-    `posts`: how many clients send it at once. `cancel`: seconds from acceptance to cancellation;
-    None: it is not cancelled. `fresh`: the service must not reuse earlier results.
+    `kind`: `quick`, `long`, `divided`, `broken` (it must fail) or `new` (it uses a model that is
+    uploaded just before and may still be inspected). `at`: seconds after the start. `key`: its
+    `Idempotency-Key`. `posts`: how many clients send it at once. `cancel`: seconds from acceptance
+    to cancellation; None: it is not cancelled. `fresh`: the service must not reuse earlier results.
     """
 
     number: int
@@ -40,15 +42,19 @@ class Order:
         return key | ({"Cache-Control": "no-cache"} if self.fresh else {})
 
 
-def orders(seed: int, count: int, seconds: float) -> list[Order]:
-    """`count` orders at random times within `seconds`, the earliest first."""
+def orders(seed: int, count: int, seconds: float, *, with_nodes: bool = False) -> list[Order]:
+    """`count` orders at random times within `seconds`, the earliest first.
+
+    `with_nodes`: whether some jobs are divided between machines.
+    """
     random = Random(f"orders {seed}")
     times = sorted(random.uniform(0, seconds) for _ in range(count))
-    return [_order(random, number, at) for number, at in enumerate(times)]
+    shares = SHARES | ({"divided": DIVIDED_SHARE} if with_nodes else {})
+    return [_order(random, shares, number, at) for number, at in enumerate(times)]
 
 
-def _order(random: Random, number: int, at: float) -> Order:
-    kind = random.choices(list(SHARES), list(SHARES.values()))[0]
+def _order(random: Random, shares: dict[str, int], number: int, at: float) -> Order:
+    kind = random.choices(list(shares), list(shares.values()))[0]
     return Order(
         number=number,
         kind=kind,
@@ -56,7 +62,7 @@ def _order(random: Random, number: int, at: float) -> Order:
         body=_body(kind, random.randrange(CLASSES), number),
         key=f"chaos-{number}" if random.random() < 0.7 else None,
         posts=2 if random.random() < 0.2 else 1,
-        cancel=random.uniform(0, 1.5) if random.random() < (0.3 if kind == "long" else 0.1) else None,
+        cancel=random.uniform(0, 1.5) if random.random() < (0.3 if kind in ("long", "divided") else 0.1) else None,
         fresh=random.random() < 0.5,
     )
 
@@ -68,6 +74,11 @@ def _body(kind: str, seed: int, number: int) -> Json:
     body["metadata"] = {"number": number}
     if kind == "long":
         return body | {"dataset": "rows", "methods": [{"name": "conductance", "steps": 1000}, "deeplift", "gradient"]}
+    if kind == "divided":
+        # An undivided job of the same class must give the same arrays.
+        execution = "distributed" if number % 3 else "local"
+        methods = [{"name": "conductance", "steps": 100}, "gradient"]
+        return body | {"dataset": "rows", "methods": methods, "ablation": {"random": 19}, "execution": execution}
     if kind == "new":
         return body | {"model": f"new-{number}", "dataset": "rows", "methods": ["gradient"]}
     if kind == "broken":
