@@ -85,6 +85,7 @@ def test_job_when_its_time_is_over_then_its_replicas_stop_and_stay_warm(ray: Ray
     assert before & {child.pid for child in ray.cluster.children()}
 
 
+@pytest.mark.slow
 def test_owner_child_when_killed_then_the_job_runs_again(ray: RayBench, tmp_path: Path) -> None:
     id = ray.submit([PASSES[0], PASSES[1] | held(tmp_path, 4)])
     ray.in_range(id, tmp_path / "marks")

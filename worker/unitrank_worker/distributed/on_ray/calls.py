@@ -1,10 +1,15 @@
 """The actors of a driver, and their calls that have not ended."""
 
 import queue
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+BATCH_SECONDS = 0.02
+FULL_BATCH = 128
+"""With this many calls or more, the ends of calls within 0.02 s are handled together."""
 
 # Any: Ray's references and handles have no useful types.
 Reference = Any
@@ -53,16 +58,25 @@ class Calls:
 
     def __init__(self) -> None:
         self._arrivals: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
+        self._expected = 0
 
     def expect(self, name: str, reference: Reference) -> None:
         """Wait for a call. `name`: of its actor."""
+        self._expected += 1
         reference.future().add_done_callback(lambda result: self._arrivals.put(Arrival(name, reference, result)))
 
     def ended(self, seconds: float) -> Iterator[Arrival]:
-        """The calls that have ended. Waits at most `seconds` for the first one."""
+        """The calls that have ended. Waits at most `seconds` for the first one.
+
+        After the first one, this method waits a moment for the others: on a machine with many
+        actors, the driver would take the CPU from actors that begin their next range.
+        """
         try:
-            yield self._arrivals.get(timeout=seconds) if seconds else self._arrivals.get_nowait()
+            arrival = self._arrivals.get(timeout=seconds) if seconds else self._arrivals.get_nowait()
+            time.sleep(BATCH_SECONDS * min(1.0, self._expected / FULL_BATCH) if seconds else 0)
             while True:
-                yield self._arrivals.get_nowait()
+                self._expected -= 1
+                yield arrival
+                arrival = self._arrivals.get_nowait()
         except queue.Empty:
             return

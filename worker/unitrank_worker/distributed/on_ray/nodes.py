@@ -136,7 +136,7 @@ class RayNodes:
         for name, reference, result in self._calls.ended(seconds):
             actor = self._actors.get(name)
             if actor is not None and reference == actor.starts:
-                self._started(name, actor, result)
+                done += self._started(name, actor, result)
             elif actor is not None and reference in actor.flights:
                 done.append(self._ended(name, actor, reference, result))
         return done
@@ -185,8 +185,11 @@ class RayNodes:
         actor.starts = actor.handle.facts.remote()
         self._calls.expect(name, actor.starts)
 
-    def _started(self, name: str, actor: Actor, result: "Future[Any]") -> None:
-        """Use an actor whose facts are here. Raises NotDivided if its versions differ."""
+    def _started(self, name: str, actor: Actor, result: "Future[Any]") -> Sequence[Done]:
+        """Use an actor whose facts are here. Returns the ranges of an actor that cannot start.
+
+        Raises NotDivided if its versions differ.
+        """
         import ray
 
         actor.starts = None
@@ -194,12 +197,12 @@ class RayNodes:
             facts = NodeFacts(*result.result())
         except ray.exceptions.ActorUnavailableError:
             self._ask_facts(name)
-            return
+            return []
         except ray.exceptions.RayError as error:
             log.warning("actor not started", place=actor.place, error=str(error))
             self._failed[actor.machine] = (self._clock(), f"{actor.place}: {_last_line(error)}")
             self._forget(name)
-            return
+            return [Done(flight.key, actor.place, flight.index, None, is_first=False) for flight in actor.flights.values()]
         if facts != self._facts:
             differing = "; ".join(
                 f"{name} {theirs} on node {actor.place}, {ours} here"
@@ -208,6 +211,7 @@ class RayNodes:
             )
             raise NotDivided("ray_versions_differ", f"the versions differ: {differing}; install the same ones on all nodes")
         actor.is_ready = True
+        return []
 
     def _ended(self, name: str, actor: Actor, reference: Reference, result: "Future[Any]") -> Done:
         """The outcome of a range. After a loss the actor is asked for its facts again."""
