@@ -31,12 +31,13 @@ class FormControl:
     """The control of the page's form for one field of a kind.
 
     `field`: the field's name. `label`: the text beside the control. `choices`: `fields` offers the
-    dataset's fields, `layers` the model's layers; with None the control takes a number.
+    dataset's fields, `layers` the model's layers, `rows` takes lines of groups and their rows; with
+    None the control takes a number.
     """
 
     field: str
     label: str
-    choices: Literal["fields", "layers"] | None = None
+    choices: Literal["fields", "layers", "rows"] | None = None
     name: str = ""
     """The control's id on the page; needed if another control has the field's name."""
     default: str = ""
@@ -176,6 +177,8 @@ class ByField(ClusterKind):
 class Members(ClusterKind):
     """Clusters as lists of row numbers of the dataset; a row may be in several clusters."""
 
+    form_label = "groups of rows that I list"
+    controls = (FormControl("members", "Groups", choices="rows"),)
     count_pointer = "/clusters/members"
 
     by: Literal["members"]

@@ -13,12 +13,15 @@ from unitrank_service.errors import HttpProblem
 from unitrank_service.http.parameters import Id
 from unitrank_service.http.requests import content_type
 from unitrank_service.jobs import job_resource
+from unitrank_service.jobs.drafts import draft
 from unitrank_service.jobs.job_resource import cancelled
 from unitrank_service.results.formats import CSV, JSON, NPZ, SAFETENSORS
 from unitrank_service.results.result_response import StoredResult, result_response
 from unitrank_service.results.summary import Selection
 from unitrank_service.web import form
 from unitrank_service.web.form import Form
+from unitrank_service.web.form_again import form_again
+from unitrank_service.web.form_choices import choices_for
 from unitrank_service.web.form_page import form_page, request_snippets
 from unitrank_service.web.job_lines import title_values
 from unitrank_service.web.job_view import STATES, TABS, TabChoice, is_image, job_line, percent, result_values
@@ -167,9 +170,15 @@ def show_dataset(request: Request, name: str) -> Response:
 
 
 @router.get("/new", openapi_extra=WRITE)
-def show_form(request: Request, model: Text = "", dataset: Text = "", layer: Text = "") -> Response:
-    """The form for a new job, with the values of the link."""
-    return _form(request, Form({"model": [model], "dataset": [dataset], "layer": [layer]}, fresh=True))
+def show_form(request: Request, model: Text = "", dataset: Text = "", layer: Text = "", job: Text = "") -> Response:
+    """The form for a new job, with the values of the link, or of an earlier job."""
+    if not job:
+        return _form(request, Form({"model": [model], "dataset": [dataset], "layer": [layer]}, fresh=True))
+    backend, earlier = backend_of(request), backend_of(request).jobs.get(job).request
+    dataset = earlier["dataset"] if isinstance(earlier["dataset"], str) else ""
+    choices = choices_for(earlier["model"], dataset, earlier["layer"], models=backend.models, datasets=backend.datasets)
+    earlier = earlier | {"dataset": dataset or choices.dataset}
+    return _form(request, form_again(earlier, choices, lambda body: draft(body, 0, backend.drafts).request))
 
 
 @router.post("/new", openapi_extra=WRITE)

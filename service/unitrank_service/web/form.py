@@ -11,7 +11,7 @@ from unitrank_schemas.methods import METHODS
 from unitrank_schemas.problems import Invalid
 from unitrank_service.errors import HttpProblem
 from unitrank_service.web.form_choices import CLUSTERS, FormChoices, name_of
-from unitrank_service.web.form_request import BASELINES, FILLS, OUTPUT_KINDS, REDUCTIONS, SPACINGS, STATISTICS
+from unitrank_service.web.form_request import BASELINES, FILLS, OUTPUT_KINDS, OWN_BASELINES, REDUCTIONS, SPACINGS, STATISTICS
 
 Json = dict[str, Any]
 FORM = "application/x-www-form-urlencoded"
@@ -84,6 +84,7 @@ def filled(form: Form, choices: FormChoices) -> Json:
         "std": form.one("std"),
         "class": form.one("class", "" if single else "label" if label else "predicted"),
         "default_class": "" if single else "label" if label else "predicted",
+        "against": form.one("against"),
         "score": form.one("score", "logit"),
         "reduce": form.chosen("reduce", list(REDUCTIONS), ""),
         "reduce_at": form.one("reduce_at"),
@@ -93,6 +94,7 @@ def filled(form: Form, choices: FormChoices) -> Json:
         "baseline_field": form.chosen("baseline_field", choices.baselines(), next(iter(choices.baselines()), "")),
         "index": form.one("index", "0"),
         "hold": form.one("hold"),
+        "baselines": {name: form.chosen(f"baseline.{name}", list(OWN_BASELINES)) for name in choices.movable()},
         "ablation": form.fresh or bool(form.one("ablation")),
         "fill": form.chosen("fill", list(FILLS), "baseline"),
         "random": form.one("random", "99"),
@@ -102,6 +104,7 @@ def filled(form: Form, choices: FormChoices) -> Json:
         "seed": form.one("seed", "0"),
         "priority": form.chosen("priority", ["high", "normal", "low"], "normal"),
         "fresh": bool(form.one("fresh")),
+        "more": form.one("more"),
     }
 
 
@@ -133,6 +136,8 @@ def control(pointer: str) -> str:
             return CLUSTER_CONTROLS[field].id
         case ["baseline", "field"]:
             return "baseline_field"
+        case ["baseline", "inputs", name, *_]:
+            return f"baseline.{name}"
         case ["methods", *_] | []:
             return "methods" if parts else ""
         case _:
@@ -144,6 +149,7 @@ CLUSTER_CONTROLS = {control.field: control for kind in CLUSTERS.values() for con
 SHOWN: dict[str | None, Callable[[Form, FormChoices, FormControl], str]] = {
     "fields": lambda form, choices, control: form.chosen(control.id, choices.groups(), next(iter(choices.groups()), "")),
     "layers": lambda form, choices, control: form.one(control.id) or (choices.layer.name if choices.layer else ""),
+    "rows": lambda form, choices, control: form.one(control.id),
     None: lambda form, choices, control: form.one(control.id, control.default),
 }
 """Choices of a control → the value that it shows."""
@@ -163,7 +169,7 @@ def _has_effect(name: str, values: Json) -> bool:
 def _word(name: str) -> str:
     """The noun for the choice of a control, for error messages."""
     words = {"at": "side", "labels": "field", "baseline_field": "field", "made_on": "field"}
-    words |= {control.id: NOUNS[control.choices] for control in CLUSTER_CONTROLS.values() if control.choices}
+    words |= {control.id: NOUNS[control.choices] for control in CLUSTER_CONTROLS.values() if control.choices in NOUNS}
     return "field" if name.startswith("input.") else words.get(name, name)
 
 

@@ -73,12 +73,12 @@ class FormChoices:
         return list(_with(self.datasets, chosen))
 
     def options(self, control: FormControl) -> list[str] | None:
-        """The options of a cluster kind's control; None if the control takes a number."""
+        """The options of a cluster kind's control; None if the user types its value."""
         layers = [layer.name for layer in self.manifest.layers] if self.manifest else []
-        return {"fields": self.groups(), "layers": layers}[control.choices] if control.choices else None
+        return {"fields": self.groups(), "layers": layers}.get(control.choices or "")
 
     def clusters(self) -> dict[str, type[ClusterKind]]:
-        """The kinds whose controls each have at least one option, or take a number."""
+        """The kinds whose controls each have at least one option, or are typed."""
         return {by: kind for by, kind in CLUSTERS.items() if all(self.options(control) != [] for control in kind.controls)}
 
     def logits(self, output: str) -> int | None:

@@ -15,11 +15,12 @@ from unitrank_service.jobs.submission import SubmissionContext, SubmissionStores
 from unitrank_service.observability.metrics import Metrics
 from unitrank_service.web import form
 from unitrank_service.web.form import Form
-from unitrank_service.web.form_choices import choices_for, name_of
+from unitrank_service.web.form_choices import FormChoices, choices_for, name_of
 from unitrank_service.web.form_request import (
     BASELINES,
     FILLS,
     OUTPUT_KINDS,
+    OWN_BASELINES,
     REDUCTIONS,
     SPACINGS,
     STATISTICS,
@@ -40,10 +41,10 @@ def form_page(request: Request, sent: Form, stores: SubmissionStores, *, metrics
     models, datasets = stores.drafts.models, stores.drafts.datasets
     choices = choices_for(sent.one("model"), sent.one("dataset"), sent.one("layer"), models=models, datasets=datasets)
     values = form.filled(sent, choices)
-    body = request_body(values, choices)
+    body, unreadable = _body(values, choices)
     sends, complete = sent.one("action") == "send", bool(choices.model and choices.dataset)
     # If the chosen model or field was deleted, the job is not sent with another model or field.
-    errors = form.missing(sent, values, choices) if sends else []
+    errors = (form.missing(sent, values, choices) if sends else []) + unreadable
     if sends and complete and not errors:
         context = SubmissionContext(request.scope["request_id"], key_of(request), fresh=values["fresh"])
         try:
@@ -75,6 +76,7 @@ def form_page(request: Request, sent: Form, stores: SubmissionStores, *, metrics
         spacings=SPACINGS,
         baselines=BASELINES,
         output_kinds=OUTPUT_KINDS,
+        own_baselines=OWN_BASELINES,
         reductions=REDUCTIONS,
         further_axes=choices.further_axes(values["output"]),
         logits=choices.logits(values["output"]),
@@ -84,6 +86,14 @@ def form_page(request: Request, sent: Form, stores: SubmissionStores, *, metrics
 def request_snippets(request: Request, body: Json) -> dict[str, str] | None:
     """A job's request as JSON, for curl and for Python, with the address of this service."""
     return snippets(body, str(request.base_url).rstrip("/"), key=bool(key_of(request).id))
+
+
+def _body(values: Json, choices: FormChoices) -> tuple[Json, list[Invalid]]:
+    """The body of the request, and an error for each text that cannot be read."""
+    try:
+        return request_body(values, choices), []
+    except InvalidBody as error:
+        return request_body(values | {"more": "", "members": ""}, choices), _errors_of(error)
 
 
 def _drafted(body: Json, stores: DraftStores) -> tuple[Draft | None, list[Invalid]]:

@@ -8,9 +8,12 @@ from pydantic import ValidationError
 
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import METHODS
+from unitrank_schemas.problems import Invalid
 from unitrank_schemas.validation import invalid_places
-from unitrank_service.errors import InvalidBody
+from unitrank_service.errors import HttpProblem, InvalidBody
+from unitrank_service.http.strict_json import parse
 from unitrank_service.web.form_choices import CLUSTERS, FormChoices
+from unitrank_service.web.member_lines import BadLines, members_of
 
 Json = dict[str, Any]
 
@@ -33,6 +36,15 @@ BASELINES: dict[str, tuple[str, Callable[[Json], Json]]] = {
     "example": ("one row of the dataset", lambda values: {"kind": "example", "index": _number(values["index"])}),
 }
 """Baseline kind → its text in the form, and the function that makes its part of the request."""
+OWN_BASELINES = {
+    "": "as chosen above",
+    "zeros": "zeros",
+    "mean": "the mean of all examples",
+    "cluster_mean": "the mean of the cluster",
+}
+"""Kind of the baseline of a single input → its text in the form."""
+FIXED = ("model", "dataset", "layer")
+"""Fields of the request that only their own controls decide: the other choices follow from them."""
 
 
 def request_body(values: Json, choices: FormChoices) -> Json:
@@ -46,10 +58,16 @@ def request_body(values: Json, choices: FormChoices) -> Json:
         "inputs": _inputs(values["inputs"]),
         "preprocess": _without({name: _numbers(values[name]) for name in NO_PREPROCESSING}, NO_PREPROCESSING),
         "target": _without(
-            {"class": _class(values), "score": values["score"], "output_is": values["output_is"], "reduce": _reduce(values)},
-            {"class": None, "score": "logit", "output_is": "logits", "reduce": None},
+            {
+                "class": _class(values),
+                "against": _number(values["against"]) if values["against"] else None,
+                "score": values["score"],
+                "output_is": values["output_is"],
+                "reduce": _reduce(values),
+            },
+            {"class": None, "against": None, "score": "logit", "output_is": "logits", "reduce": None},
         ),
-        "baseline": BASELINES[values["baseline"]][1](values) | _held(values["hold"]),
+        "baseline": BASELINES[values["baseline"]][1](values) | _held(values["hold"]) | _own_baselines(values["baselines"]),
         "labels": None if values["labels"] == "y" else values["labels"] or None,
         "output": values["output"] or None,
         "at": values["at"],
@@ -60,7 +78,30 @@ def request_body(values: Json, choices: FormChoices) -> Json:
         "seed": _number(values["seed"]),
         "priority": values["priority"],
     }
-    return {name: value for name, value in body.items() if name not in DEFAULTS or value != DEFAULTS[name]}
+    return {name: value for name, value in body.items() if name not in DEFAULTS or value != DEFAULTS[name]} | further(
+        values["more"]
+    )
+
+
+def further(text: str) -> Json:
+    """The fields that the user wrote as JSON; they replace those of the controls.
+
+    Raises InvalidBody for another text, and for a field in `FIXED`.
+    """
+    try:
+        fields = parse(text.encode()) if text else {}
+    except HttpProblem as error:
+        raise _invalid(f"the further fields are not JSON: {error.detail}") from error
+    if not isinstance(fields, dict):
+        raise _invalid('the further fields are not a JSON object; give one, such as {"timeout": 600}')
+    for name in FIXED:
+        if name in fields:
+            raise _invalid(f"the field {name!r} has a control of its own; choose it there, and leave it out of the further fields")
+    return fields
+
+
+def _invalid(detail: str) -> InvalidBody:
+    return InvalidBody([Invalid(pointer="/more", detail=detail, code="invalid_request")])
 
 
 NO_PREPROCESSING: Json = {"scale": 1, "mean": None, "std": None}
@@ -109,12 +150,18 @@ def _given(values: Json) -> list[Json]:
 
 
 def _clusters(values: Json) -> Json:
-    options = {
-        control.field: values[control.id] if control.choices else _number(values[control.id])
-        for control in CLUSTERS[values["by"]].controls
-    }
+    options = {control.field: TYPED[control.choices](values[control.id]) for control in CLUSTERS[values["by"]].controls}
     limit = {"limit": _number(values["limit"])} if values["limit"] else {}
     return {"by": values["by"], **options, **limit}
+
+
+def _members(text: str) -> Json:
+    """The groups in the text. Raises InvalidBody."""
+    try:
+        return dict(members_of(text))
+    except BadLines as error:
+        detail = f"the groups cannot be read: {error}"
+        raise InvalidBody([Invalid(pointer="/clusters/members", detail=detail, code="invalid_request")]) from error
 
 
 def _ablation(values: Json) -> Json:
@@ -124,12 +171,17 @@ def _ablation(values: Json) -> Json:
 
 def _class(values: Json) -> Any:
     text = values["class"]
-    return None if text in ("", values["default_class"]) else text if text in ("label", "predicted") else _number(text)
+    return None if text in ("", values["default_class"]) else text if text in ("label", "predicted", "each") else _number(text)
 
 
 def _held(text: str) -> Json:
     names = [name.strip() for name in text.split(",") if name.strip()]
     return {"hold": names} if names else {}
+
+
+def _own_baselines(kinds: dict[str, str]) -> Json:
+    inputs = {name: {"kind": kind} for name, kind in kinds.items() if kind}
+    return {"inputs": inputs} if inputs else {}
 
 
 def _reduce(values: Json) -> Any:
@@ -163,3 +215,7 @@ def _number(text: str) -> Any:
 
 def _without(options: Json, default: Json) -> Json:
     return {name: value for name, value in options.items() if value != default[name]}
+
+
+TYPED: dict[str | None, Callable[[str], Any]] = {"fields": str, "layers": str, "rows": _members, None: _number}
+"""Choices of a cluster control → the value in the request."""

@@ -181,6 +181,17 @@ function bring(file) {
   });
 }
 
+// Fill a text with the lines of a file.
+function fill(file) {
+  file.closest("p").hidden = false;
+  file.addEventListener("change", async () => {
+    if (!file.files.length) return;
+    const text = find(file.dataset.lines);
+    text.value = await file.files[0].text();
+    text.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+}
+
 // The part of a file's name that can name a model or a dataset.
 function slug(name) {
   return name.replace(/\.[^.]*$/, "").replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "").slice(0, 128);
@@ -252,6 +263,7 @@ function start(root) {
   all("form[data-live]").forEach(follow);
   all("form[data-put]").forEach(put);
   all("input[data-scores]").forEach(bring);
+  all("input[data-lines]").forEach(fill);
   all("button[data-copy]").forEach(copy);
 }
 

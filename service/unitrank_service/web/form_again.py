@@ -1,0 +1,90 @@
+"""The form with the values of an earlier job's request."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from unitrank_schemas.checks import RequestRejected
+from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.methods import METHODS
+from unitrank_service.errors import HttpProblem
+from unitrank_service.web.form import Form, filled
+from unitrank_service.web.form_choices import CLUSTERS, FormChoices
+from unitrank_service.web.form_request import FIXED, STATISTICS, checked_shape, request_body
+from unitrank_service.web.member_lines import lines_of
+from unitrank_service.web.snippets import short
+
+Json = dict[str, Any]
+
+
+def form_again(request: Json, choices: FormChoices, complete: Callable[[JobRequest], JobRequest]) -> Form:
+    """The form that makes an equal request.
+
+    Controls show what they can; every other field of the request is in `more`, as JSON.
+    `complete`: returns a request with the defaults that depend on model and dataset. It may raise
+    HttpProblem or RequestRejected.
+    """
+    fields = {name: values for name, values in _fields(request).items() if values != [""]}
+    further = _further(request, Form(fields), choices, complete)
+    text = json.dumps(further, indent=2, ensure_ascii=False) if further else ""
+    return Form(fields | {"more": [text]})
+
+
+def _fields(request: Json) -> dict[str, list[str]]:
+    """Control → its values."""
+    target, baseline, ablation = request["target"], request["baseline"], request["ablation"]
+    reduce = target["reduce"]
+    path: Json = next((entry for entry in request["methods"] if "steps" in entry), {})
+    values = {
+        **{name: request[name] for name in (*FIXED, "at", "units", "output", "labels", "keep_examples", "seed", "priority")},
+        **{name: path.get(name) for name in ("steps", "spacing")},
+        **_clusters(request["clusters"]),
+        **{f"input.{name}": field for name, field in (request["inputs"] or {}).items()},
+        **request["preprocess"],
+        **{name: target[name] for name in ("class", "score", "output_is", "against")},
+        "reduce": "at" if isinstance(reduce, dict) else reduce,
+        "reduce_at": reduce["at"] if isinstance(reduce, dict) else None,
+        "baseline": baseline["kind"],
+        "value": baseline.get("value"),
+        "baseline_field": baseline.get("field"),
+        "index": baseline.get("index"),
+        "hold": baseline["hold"],
+        **{f"baseline.{name}": entry["kind"] for name, entry in baseline["inputs"].items()},
+        "ablation": "on" if ablation else None,
+        **{name: (ablation or {}).get(name) for name in ("fill", "random", "examples")},
+        "fidelity": "on" if request["fidelity"] else None,
+    }
+    chosen = {f"{entry['name']}:{entry.get('statistic', 'mean')}" for entry in request["methods"]}
+    # A browser sends ticked boxes in the order of the page.
+    boxes = [f"{method}:{statistic}" for method in METHODS for statistic in STATISTICS]
+    return {name: [_text(value)] for name, value in values.items()} | {"method": [box for box in boxes if box in chosen]}
+
+
+def _clusters(clusters: Json) -> Json:
+    kind = CLUSTERS.get(clusters["by"])
+    controls = kind.controls if kind else ()
+    typed = {control.id: clusters[control.field] for control in controls}
+    lines = {control.id: lines_of(clusters[control.field]) for control in controls if control.choices == "rows"}
+    return {"by": clusters["by"], "limit": clusters.get("limit"), **typed, **lines}
+
+
+def _text(value: Any) -> str:
+    """The value as the user would type it."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def _further(request: Json, form: Form, choices: FormChoices, complete: Callable[[JobRequest], JobRequest]) -> Json:
+    """The fields of the request in which the request of the controls differs."""
+    earlier = _plain(JobRequest.model_validate(request))
+    try:
+        body = _plain(complete(checked_shape(request_body(filled(form, choices), choices))))
+    except (HttpProblem, RequestRejected):
+        body = {}
+    shortened = short(request)
+    return {name: shortened.get(name, value) for name, value in earlier.items() if name not in FIXED and body.get(name) != value}
+
+
+def _plain(request: JobRequest) -> Json:
+    return request.model_dump(mode="json", by_alias=True)
