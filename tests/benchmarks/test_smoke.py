@@ -31,6 +31,7 @@ SMALLEST: dict[str, list[str]] = {
     "paper": ["--steps", "10"],
     "paths": ["--repeats", "1", "--steps", "4"],
     "reuse": ["--examples", "30"],
+    "row_memory": ["--rows", "1000", "--only", "all rows"],
     "scaling": ["--jobs", "2", "--repeats", "1", "--rows", "50", "100", "--idle", "0.1"],
     "service.flood": ["--jobs", "10", "--others", "2"],
     "service.latency": ["--jobs", "3"],
