@@ -64,7 +64,7 @@ class RangeJoin:
         self._next = 0
         self._waiting: dict[int, RangeResult] = {}
         self._sums: dict[str, NDArray[Any]] = {}
-        self._rows: dict[str, list[NDArray[Any]]] = {}
+        self._rows: dict[str, _GrowingRows] = {}
 
     @property
     def waiting(self) -> int:
@@ -93,18 +93,18 @@ class RangeJoin:
         """
         if self.missing:
             raise ValueError(f"{self.missing} of {self._count} ranges are missing")
-        # The pieces of an array are freed before the next array is joined.
-        return RangeResult(self._sums, {name: np.concatenate(self._rows.pop(name)) for name in list(self._rows)})
+        return RangeResult(self._sums, {name: rows.result() for name, rows in self._rows.items()})
 
     def _append(self, result: RangeResult) -> None:
         shapes = _shapes(result.rows)
         if self._next == 0:
-            self._sums, self._rows = dict(result.sums), {name: [array] for name, array in result.rows.items()}
+            self._sums = dict(result.sums)
+            self._rows = {name: _GrowingRows(array) for name, array in result.rows.items()}
             return
         if result.sums.keys() != self._sums.keys() or result.rows.keys() != self._rows.keys():
             raise ValueError("two ranges of a pass gave different arrays")
         same_sums = all(array.shape == self._sums[name].shape for name, array in result.sums.items())
-        if not same_sums or shapes != _shapes({name: pieces[0] for name, pieces in self._rows.items()}):
+        if not same_sums or shapes != {name: rows.shape for name, rows in self._rows.items()}:
             # numpy would repeat a smaller sum, up to any size.
             raise ValueError("two ranges of a pass gave arrays of different shapes")
         for name, array in result.sums.items():
@@ -119,6 +119,40 @@ def _shapes(rows: Arrays) -> dict[str, tuple[int, ...]]:
     if any(array.ndim == 0 for array in rows.values()):
         raise ValueError("a range gave a scalar instead of rows")
     return {name: array.shape[1:] for name, array in rows.items()}
+
+
+class _GrowingRows:
+    """Arrays that follow each other in one buffer, so that no second copy of the rows is held.
+
+    The buffer grows in place: the system moves the pages of a large block without copying them.
+    """
+
+    def __init__(self, first: NDArray[Any]) -> None:
+        self.shape = first.shape[1:]
+        self._first = first
+        self._buffer: NDArray[Any] | None = None
+        self._length = 0
+
+    def append(self, array: NDArray[Any]) -> None:
+        """Add an array with rows of the same shape. Raises ValueError if they have another type."""
+        if self._buffer is None:
+            self._buffer, self._length = np.array(self._first, order="C"), len(self._first)
+            self._first = self._first[:0].copy()
+        if array.dtype != self._first.dtype:
+            raise ValueError("two ranges of a pass gave rows of different types")
+        start, stop = self._length, self._length + len(array)
+        if stop > len(self._buffer):
+            # No other object refers to the buffer before `result`.
+            self._buffer.resize((stop + stop // 16, *self.shape), refcheck=False)
+        self._buffer[start:stop] = array
+        self._length = stop
+
+    def result(self) -> NDArray[Any]:
+        """Return all rows; call it once, after the last array."""
+        if self._buffer is None:
+            return self._first
+        self._buffer.resize((self._length, *self.shape), refcheck=False)
+        return self._buffer
 
 
 def join_results(results: Sequence[RangeResult]) -> RangeResult:

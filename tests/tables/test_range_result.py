@@ -60,6 +60,23 @@ def test_ranges_with_different_arrays_are_not_joined() -> None:
         join.add(1, RangeResult({"other": np.zeros(3)}))
 
 
+@pytest.mark.parametrize("lengths", [(2, 5, 0, 9), (0, 3, 1), (4, 1, 1)])
+def test_ranges_of_different_lengths_follow_each_other(lengths: tuple[int, ...]) -> None:
+    join, rows = RangeJoin(len(lengths)), [np.arange(2 * length).reshape(length, 2) for length in lengths]
+    for number, each in enumerate(rows):
+        join.add(number, RangeResult(rows={"row": each}))
+
+    np.testing.assert_array_equal(join.result().rows["row"], np.concatenate(rows))
+
+
+def test_ranges_with_rows_of_different_types_are_not_joined() -> None:
+    join = RangeJoin(2)
+    join.add(0, _result(0))
+
+    with pytest.raises(ValueError, match="rows of different types"):
+        join.add(1, RangeResult({"sum": np.zeros(3)}, {"row": np.zeros(1, np.uint8)}))
+
+
 def test_an_encoded_result_decodes_to_the_same_arrays() -> None:
     result = RangeResult({"a": np.arange(6.0).reshape(2, 3).T}, {"b": np.array([True, False]), "c": np.zeros((0, 4), np.float32)})
 
