@@ -6,6 +6,7 @@ summary.
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from time import monotonic
@@ -16,7 +17,7 @@ import numpy as np
 
 from unitrank_engine.device import reset_peak_bytes
 from unitrank_engine.errors import EngineError
-from unitrank_engine.job.clusters.finders import ClusterRows
+from unitrank_engine.job.clusters.finders import JobClusters, clusters_of
 from unitrank_engine.job.clusters.forward import Forward
 from unitrank_engine.job.clusters.holdout import Halves, halve
 from unitrank_engine.job.context import JobContext, PassCost
@@ -33,7 +34,7 @@ from unitrank_engine.program.proof.uninitialised import filled_memory
 from unitrank_engine.result.arrays import arrays
 from unitrank_engine.result.outcome import JobOutcome
 from unitrank_engine.result.summary import summarise
-from unitrank_engine.reuse.clusters import find_or_reuse_clusters
+from unitrank_engine.reuse.clusters import find_or_reuse_rows
 from unitrank_engine.reuse.parts import NoPartStore, PartStore
 from unitrank_engine.stages import Stages
 from unitrank_schemas.jobs import JobRequest
@@ -113,7 +114,8 @@ def prepare(
     runner = runner or LocalRunner()
     examples, meter = Examples.of(table, program, request), ProgressMeter(report)
     forward = Forward(program, output, request.target, examples, meter, runner)
-    clusters = find_or_reuse_clusters(request, table, forward, streams, parts or NoPartStore())
+    named_rows = find_or_reuse_rows(request, table, forward, streams, parts or NoPartStore())
+    clusters = clusters_of(named_rows, request.clusters.limit, streams)
     return JobContext(
         request=request,
         program=program,
@@ -121,23 +123,34 @@ def prepare(
         units=PlaceUnits(request.units, place),
         examples=examples,
         streams=streams,
-        clusters=clusters,
+        clusters=clusters.clusters,
         halves=_halves(request, clusters, table, streams),
+        column=clusters.column,
         meter=meter,
         cost=PassCost(forward_rows=forward.rows_done),
         runner=runner,
     )
 
 
-def _halves(request: JobRequest, clusters: list[ClusterRows], table: Table, streams: RandomStreams) -> list[Halves]:
-    """Return the halves of each cluster.
+def _halves(request: JobRequest, clusters: JobClusters, table: Table, streams: RandomStreams) -> list[Halves]:
+    """Return the halves of each cluster. A column of the clusters gets them.
 
     Raises EngineError `made_on_leaves_none` where every row made given scores.
     """
     rule, limit = (request.ablation.split, request.ablation.examples) if request.ablation else ("half", 1)
     fields = made_on(request.methods) if request.ablation else []
     brought = not any(entry.scores_examples for entry in request.methods)
-    halves = [halve(cluster, rule, limit, table, streams, made_on=fields, brought=brought) for cluster in clusters]
+    halves, column = list[Halves](), clusters.column
+    sides = np.zeros(0 if column is None else len(column), np.int8)
+    for index, cluster in enumerate(clusters.clusters):
+        of_cluster = halve(cluster, rule, limit, table, streams, made_on=fields, brought=brought)
+        if column is not None:
+            start = int(column.starts[index])
+            sides[start : start + len(cluster.rows)] = of_cluster.sides
+            of_cluster = replace(of_cluster, sides=np.zeros(0, np.int8))
+        halves.append(of_cluster)
+    if column is not None:
+        column.set_sides(sides.view(np.uint8))
     if fields and all(each.all_marked for each in halves):
         names = " and ".join(map(repr, fields))
         detail = (

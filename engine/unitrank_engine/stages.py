@@ -8,7 +8,7 @@ import numpy as np
 
 from unitrank_engine.ablation.exact.result import ExactResult
 from unitrank_engine.ablation.study import Judged, Measured, StudyOutcome
-from unitrank_engine.attribution.fidelity import FidelityObserver, judge
+from unitrank_engine.attribution.fidelity import FidelityObserver, judge, sampled_share
 from unitrank_engine.attribution.ranking_errors import advise_without
 from unitrank_engine.attribution.scores import Attribution, Drops, MethodScores, score_key
 from unitrank_engine.job.baselines import find_baselines
@@ -124,12 +124,12 @@ class TargetStages:
         """Return each ranking's fidelity; `{}` where the request does not ask for it."""
         if self.fidelity is None:
             return {}
-        # Where baselines depend on the cluster, an example in several clusters is passed once in
-        # each. It counts once here, with the first cluster's baseline.
-        first = np.unique(self.scores.membership.rows, return_index=True)[1]
         drops = {str(entry.id): self.fidelity.drops[score_key(entry)] for entry in self.scores.entries}
-        errors = {name: Drops(each.predicted[first], each.actual[first]) for name, each in drops.items()}
-        return judge(errors, compare=self.fidelity.request.select != "top")
+        if sampled_share(self.context) is None:
+            membership = self.scores.membership
+            first = membership.part(range(len(membership))).first_passes
+            drops = {name: Drops(each.predicted[first], each.actual[first]) for name, each in drops.items()}
+        return judge(drops, compare=self.fidelity.request.select != "top")
 
     def reused(self) -> list[str]:
         """Return the names of reused results: `clusters`, `controls`, and rankings by their ids.

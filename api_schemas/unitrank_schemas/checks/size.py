@@ -22,6 +22,8 @@ from unitrank_schemas.models import Layer
 
 FLOAT = 4
 INT = 8
+MOST_LISTED = 10**6
+"""Examples of a job whose dataset rows the result lists. Of more, it lists the first ones."""
 TOP = 20
 """The number of units that a summary names for each cluster and ranking."""
 
@@ -71,7 +73,7 @@ def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
         "pairs": rankings * clusters * ((request.ablation and request.ablation.pairs) or 0) ** 2 * FLOAT,
         "examples": rankings * kept * units * FLOAT,
         "heatmaps": pixels * (clusters + kept) * FLOAT,
-        "rows": (rows + tests) * INT,
+        "rows": (min(rows, MOST_LISTED) + tests) * INT,
     }
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unitrank_engine.job.batch_size import rows_of_range
+from unitrank_engine.job.clusters.rows import Rows
 from unitrank_engine.job.context import JobContext
 from unitrank_tables.range_result import Arrays, RangeResult, join_results
 
@@ -17,12 +18,26 @@ class ClusterBatch:
     """Examples of one cluster.
 
     `number`: of the batch in its cluster, from 0.
-    `rows`: the dataset rows of the examples.
+    `members`: dataset rows of the cluster, of which the batch has those at the positions `here`.
     """
 
     cluster: int
     number: int
-    rows: np.ndarray
+    members: Rows
+    here: range
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The dataset rows of the examples."""
+        return np.asarray(self.members[self.here.start : self.here.stop])
+
+    def __len__(self) -> int:
+        return len(self.here)
+
+
+def tested_rows(context: JobContext) -> list[np.ndarray]:
+    """Return the dataset rows of each cluster's test examples."""
+    return [np.asarray(cluster.rows[halves.tested]) for cluster, halves in zip(context.clusters, context.halves, strict=True)]
 
 
 def tested_batches(context: JobContext, size: int) -> list[ClusterBatch]:
@@ -30,8 +45,7 @@ def tested_batches(context: JobContext, size: int) -> list[ClusterBatch]:
 
     `size`: examples of a batch, at most.
     """
-    pairs = zip(context.clusters, context.halves, strict=True)
-    return _batches([cluster.rows[halves.tested] for cluster, halves in pairs], size)
+    return _batches(context.once(tested_rows), size)
 
 
 def ranking_batches(context: JobContext, size: int) -> list[ClusterBatch]:
@@ -39,13 +53,19 @@ def ranking_batches(context: JobContext, size: int) -> list[ClusterBatch]:
 
     `size`: examples of a batch, at most.
     """
-    pairs = zip(context.clusters, context.halves, strict=True)
-    return _batches([cluster.rows if halves.in_sample else cluster.rows[halves.sides == 0] for cluster, halves in pairs], size)
+    return _batches([_ranking_rows(context, cluster) for cluster in range(len(context.clusters))], size)
 
 
-def _batches(rows_of_clusters: Sequence[np.ndarray], size: int) -> list[ClusterBatch]:
+def _ranking_rows(context: JobContext, cluster: int) -> Rows:
+    rows, halves = context.clusters[cluster].rows, context.halves[cluster]
+    if halves.in_sample:
+        return rows
+    return rows[halves.sides == 0] if context.column is None else context.column.of_side(cluster, 0)
+
+
+def _batches(rows_of_clusters: Sequence[Rows], size: int) -> list[ClusterBatch]:
     return [
-        ClusterBatch(cluster, number, rows[start : start + size])
+        ClusterBatch(cluster, number, rows, range(start, min(start + size, len(rows))))
         for cluster, rows in enumerate(rows_of_clusters)
         for number, start in enumerate(range(0, len(rows), size))
     ]
@@ -103,7 +123,7 @@ def ranges_of_batches(context: JobContext, batches: Sequence[ClusterBatch], oper
     size = rows_of_range(operations, clusters=0, batch=1, device=context.device)
     ranges, start, rows = list[range](), 0, 0
     for number, batch in enumerate(batches, 1):
-        rows += len(batch.rows)
+        rows += len(batch)
         if rows >= size or number == len(batches):
             ranges.append(range(start, number))
             start, rows = number, 0

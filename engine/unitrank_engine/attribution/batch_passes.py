@@ -1,6 +1,6 @@
 """The passes of one batch of the main pass: its examples run along their paths, for all targets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from time import perf_counter
@@ -14,7 +14,7 @@ from unitrank_engine.attribution.scores import Drops
 from unitrank_engine.attribution.target_pass import TargetPass
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.baselines import Baselines
-from unitrank_engine.job.clusters.membership import MemberBatch
+from unitrank_engine.job.clusters.range_members import MemberBatch, RangeMembers
 from unitrank_engine.methods import PathEnds, ScoringMethod
 from unitrank_engine.methods.batch import Count
 from unitrank_engine.methods.path.walk import input_walk, points_of_targets
@@ -30,10 +30,14 @@ class PassObserver:
     fill: Fill | None = None
     """The fill of the units that the observer replaces."""
     drops: dict[str, Drops]
-    """The drops of each example, by the `score_key` of the scores: of a range, or of all."""
+    """The drops of the examples of all ranges, by the `score_key` of the scores."""
 
-    def begin(self, examples: int) -> None:
-        """Begin a range with this number of examples."""
+    def begin(self, members: RangeMembers) -> None:
+        """Begin the range of these examples."""
+
+    def range_drops(self) -> Mapping[str, Drops]:
+        """Return the drops of the range, by the `score_key` of the scores."""
+        return {}
 
     def see_batch(self, batch: MemberBatch, ends: PathEnds, scores: dict[str, Tensor]) -> None:
         """Receive a batch: its examples, their path ends, and scores by key, `[rows, units]`."""
@@ -108,7 +112,7 @@ class _Group:
     def __init__(self, targets: Sequence[TargetPass], methods: Methods, key: str) -> None:
         self.key = key
         self._methods = {number: each[key] for number, each in enumerate(methods) if key in each}
-        self._records = [targets[number].result.by_key[key] for number in self._methods]
+        self._records = [targets[number].records[key] for number in self._methods]
         group = list(self._methods.values())
         type(group[0]).share(group)
         self._scores: dict[int, Tensor] = {}

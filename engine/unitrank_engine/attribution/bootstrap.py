@@ -7,14 +7,17 @@ importance at the boundary share the places that are left.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import get_args
+from dataclasses import dataclass
+from typing import NamedTuple, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Integer
 
 from unitrank_engine.attribution.statistics import Sums
+from unitrank_engine.job.clusters.hashed_order import MOST_PERMUTED, HashedOrder, blocks, shuffled
 from unitrank_engine.job.clusters.membership import Membership
+from unitrank_engine.job.clusters.range_members import RangeMembers
+from unitrank_engine.job.clusters.rows import Rows
 from unitrank_engine.job.context import JobContext
 from unitrank_schemas.methods import Statistic
 from unitrank_tables.sizes import MiB
@@ -41,13 +44,13 @@ class Bootstrap:
 
     groups: slice
     """The numbers of the cluster's groups."""
-    sizes: Int[np.ndarray, " groups"]
+    sizes: Integer[np.ndarray, " groups"]
     """The number of examples of each group."""
     shares: Float[np.ndarray, "draws groups"]
     """The weight of each example of a group in each draw."""
 
     @classmethod
-    def of(cls, groups: slice, sizes: Int[np.ndarray, " groups"], generator: np.random.Generator) -> "Bootstrap":
+    def of(cls, groups: slice, sizes: Integer[np.ndarray, " groups"], generator: np.random.Generator) -> "Bootstrap":
         count = len(sizes)
         times = generator.multinomial(count, np.full(count, 1 / count), DRAWS)
         return cls(groups, sizes, times / (times @ sizes)[:, None])
@@ -59,31 +62,64 @@ class Groups:
 
     count: int
     """The number of groups of all clusters; 0 where no cluster has a bootstrap."""
-    of_member: Int[np.ndarray, " members"]
-    """The group of each membership."""
     bootstraps: Sequence[Bootstrap | None]
     """One for each cluster; None for a cluster with too few groups."""
+    first: Integer[np.ndarray, " clusters"]
+    """The number of each cluster's first group."""
+    of_member: Integer[np.ndarray, " members"]
+    """The group of each membership in its cluster, in one byte, in the order of `by_member`."""
 
     @classmethod
     def of(cls, context: JobContext, membership: Membership) -> "Groups":
-        clusters = len(context.clusters)
-        most = min(MOST_GROUPS, MOST_BYTES // (BYTES * clusters * context.units.count))
-        members = np.split(np.argsort(membership.cluster, kind="stable"), np.cumsum(np.bincount(membership.cluster))[:-1])
-        of_member, bootstraps, first = np.zeros(len(membership.cluster), np.int64), list[Bootstrap | None](), 0
-        for cluster, rows in zip(context.clusters, members, strict=True):
-            enough = min(len(rows), most) >= MIN_GROUPS
+        clusters = context.clusters
+        most = min(MOST_GROUPS, MOST_BYTES // (BYTES * len(clusters) * context.units.count))
+        groups = np.zeros(sum(len(cluster.rows) for cluster in clusters), np.uint8)
+        bootstraps, first, start = list[Bootstrap | None](), [0], 0
+        for cluster in clusters:
+            stop = start + len(cluster.rows)
+            enough = min(stop - start, most) >= MIN_GROUPS
             # Without a bootstrap the cluster is one group, which nothing reads.
-            count = min(len(rows), most) if enough else 1
-            group = np.arange(len(rows)) * count // len(rows)
-            of_member[context.streams.generator("groups", cluster.name).permutation(rows)] = first + group
+            count = min(stop - start, most) if enough else 1
+            sizes = _divide(cluster.rows, count, context.streams.generator("groups", cluster.name), groups[start:stop])
             generator = context.streams.generator("bootstrap", cluster.name)
-            bootstraps.append(Bootstrap.of(slice(first, first + count), np.bincount(group), generator) if enough else None)
-            first += count
-        return cls(first if any(bootstraps) else 0, of_member, bootstraps)
+            bootstraps.append(Bootstrap.of(slice(first[-1], first[-1] + count), sizes, generator) if enough else None)
+            first.append(first[-1] + count)
+            start = stop
+        return cls(first[-1] if any(bootstraps) else 0, bootstraps, np.array(first[:-1]), membership.by_member(groups))
 
-    def part(self, members: slice) -> "Groups":
-        """Return the groups of some memberships."""
-        return replace(self, of_member=self.of_member[members])
+    def of_range(self, membership: Membership, examples: range, part: RangeMembers) -> "MemberGroups":
+        """Return the groups of the memberships of a range."""
+        return MemberGroups(self.count, self.first[part.cluster] + membership.of_part(self.of_member, examples, part))
+
+
+class MemberGroups(NamedTuple):
+    """The groups of the memberships of a range.
+
+    `total`: the number of groups of all clusters; 0 where no cluster has a bootstrap.
+    """
+
+    total: int
+    of_member: Integer[np.ndarray, " members"]
+
+
+def _divide(
+    rows: Rows, count: int, generator: np.random.Generator, groups: Integer[np.ndarray, " rows"]
+) -> Integer[np.ndarray, " groups"]:
+    """Set the group of each row of a cluster; return the sizes of the groups.
+
+    Very many rows are divided by a keyed hash of the row, so that the sizes differ a little.
+    """
+    if len(rows) > MOST_PERMUTED:
+        order, sizes = HashedOrder(generator), np.zeros(count, np.int64)
+        for block in blocks(len(rows)):
+            groups[block] = order.shares(rows[block]) * count
+            sizes += np.bincount(groups[block], minlength=count)
+        return sizes
+    positions = shuffled(generator, len(rows))
+    for block in blocks(len(rows)):
+        groups[positions[block]] = np.arange(block.start, block.stop) * count // len(rows)
+    bounds = -(-np.arange(count + 1) * len(rows) // count)
+    return np.diff(bounds)
 
 
 def top_size(units: int) -> int:
@@ -115,7 +151,7 @@ def top_shares(sums: Sums, groups: Groups, context: JobContext) -> dict[Statisti
 
 
 def in_top(
-    sums: Float[np.ndarray, "groups units"], bootstrap: Bootstrap, first: Int[np.ndarray, " top"], *, root: bool = False
+    sums: Float[np.ndarray, "groups units"], bootstrap: Bootstrap, first: Integer[np.ndarray, " top"], *, root: bool = False
 ) -> Float[np.ndarray, " top"]:
     """Return the share of draws in which each of the k first units is among the first k.
 

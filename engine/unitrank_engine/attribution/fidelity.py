@@ -12,8 +12,12 @@ units of F:
 - `wilcoxon`, `mann_whitney`: p-values of the hypothesis that the best other ranking has equal
   errors, paired and unpaired
 - `mean_difference`: this ranking's mean absolute error minus the other's, with its 95 % interval
+
+Of more than 10⁶ examples, a keyed hash of the row number draws about 10⁶. `spearman` and the last
+three are those of the drawn examples; the means are those of all examples.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,7 +31,9 @@ from unitrank_engine.attribution.ranking_errors import advise_without
 from unitrank_engine.attribution.scores import Drops
 from unitrank_engine.attribution.statistics import spearman
 from unitrank_engine.errors import EngineError
-from unitrank_engine.job.clusters.membership import MemberBatch
+from unitrank_engine.job.clusters.hashed_order import HashedOrder
+from unitrank_engine.job.clusters.range_members import MemberBatch, RangeMembers
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.fills import Fills
 from unitrank_engine.methods import PathEnds
 from unitrank_schemas.jobs.ablation import Fidelity
@@ -35,6 +41,14 @@ from unitrank_schemas.results import Difference, FidelityResult
 
 LEVEL = 0.95
 """Confidence level of the interval of `mean_difference`."""
+MOST_DROPS = 10**6
+"""Examples of a job whose drops are all kept. Of more, about this number is drawn."""
+
+
+def sampled_share(context: JobContext) -> float | None:
+    """Return the share of the examples whose drops are kept; None where all are kept."""
+    examples = len(context.all_rows())
+    return MOST_DROPS / examples if examples > MOST_DROPS else None
 
 
 class FidelityObserver(PassObserver):
@@ -48,13 +62,24 @@ class FidelityObserver(PassObserver):
         self.request = request
         self.fills = fills
         self.fill = request.fill
-        self.begin(0)
+        self.drops = {}
+        self._of_range: dict[str, Drops] = {}
         self.replaced = max(1, int(request.fraction * self.context.units.count + 1e-9))
         ties = self.context.streams.generator("fidelity", "ties").permutation(self.context.units.count)
         self._ties = torch.from_numpy(ties).to(self.context.device)
 
-    def begin(self, examples: int) -> None:
-        self.examples, self.drops = examples, {}
+    def begin(self, members: RangeMembers) -> None:
+        self._members, self._of_range = members, {}
+
+    def range_drops(self) -> Mapping[str, Drops]:
+        """Return the drops of the range; for a job with very many examples those of a sample."""
+        share = sampled_share(self.context)
+        if share is None:
+            return self._of_range
+        order = HashedOrder(self.context.streams.generator("fidelity", "sample"))
+        counted = self._members.first_passes
+        chosen = counted[order.below(self._members.rows[counted], share)]
+        return {key: drops.sampled(counted, chosen) for key, drops in self._of_range.items()}
 
     def see_batch(self, batch: MemberBatch, ends: PathEnds, scores: dict[str, Tensor]) -> None:
         with advise_without("fidelity", [entry.id or entry.name for entry in self.context.request.methods]):
@@ -65,7 +90,8 @@ class FidelityObserver(PassObserver):
                     chosen = self._chosen(batch.rows, ends, values)
                     shared = chosen, self._drop(ends, fill, chosen)
                 chosen, drop = shared
-                drops = self.drops.setdefault(key, Drops(np.zeros(self.examples), np.zeros(self.examples)))
+                size = len(self._members.rows)
+                drops = self._of_range.setdefault(key, Drops(np.zeros(size), np.zeros(size)))
                 drops.predicted[batch.start : batch.stop] = values.double().gather(1, chosen).sum(1).cpu().numpy()
                 drops.actual[batch.start : batch.stop] = drop
 
@@ -139,13 +165,13 @@ def judge(drops: dict[str, Drops], compare: bool) -> dict[str, FidelityResult]:
     0.75
     """
     results = {}
-    mae = {name: float(of_ranking.absolute_errors.mean()) for name, of_ranking in drops.items()}
+    means = {name: of_ranking.means for name, of_ranking in drops.items()}
     for name, of_ranking in drops.items():
-        rival = min((rival for rival in drops if rival != name), key=lambda rival: mae[rival], default=None)
+        rival = min((rival for rival in drops if rival != name), key=lambda rival: means[rival].absolute_error, default=None)
         results[name] = FidelityResult(
-            mae=mae[name],
-            mae_of_zero=float(np.abs(of_ranking.actual).mean()),
-            bias=float((of_ranking.predicted - of_ranking.actual).mean()),
+            mae=means[name].absolute_error,
+            mae_of_zero=means[name].absolute_drop,
+            bias=means[name].error,
             spearman=spearman(of_ranking.predicted, of_ranking.actual),
             **(_compare(of_ranking.absolute_errors, rival, drops[rival].absolute_errors) if compare and rival else {}),
         )

@@ -5,7 +5,7 @@ point passes forward once, then backward once for each target. The scores are ad
 batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -14,12 +14,14 @@ import torch
 
 from unitrank_engine.attribution.batch_passes import BatchPasses, PassObserver
 from unitrank_engine.attribution.bootstrap import Groups
-from unitrank_engine.attribution.open_spacing import PathsNotResolved, first_examples
+from unitrank_engine.attribution.open_spacing import PathsNotResolved
 from unitrank_engine.attribution.range_scores import attribution_from, drops_from, of_targets, range_result
 from unitrank_engine.attribution.scores import Attribution, Drops
 from unitrank_engine.attribution.target_pass import TargetPass
 from unitrank_engine.job.batch_size import rows_of_range
-from unitrank_engine.job.clusters.membership import MemberBatch, Membership
+from unitrank_engine.job.clusters.membership import membership_of, ranges_of_examples
+from unitrank_engine.job.clusters.range_members import MemberBatch
+from unitrank_engine.job.context import JobContext, first_rows
 from unitrank_engine.methods import METHODS
 from unitrank_tables.range_result import RangeResult, join_results, merged
 
@@ -40,7 +42,7 @@ class MainPass:
         self.batch = fills.batch
         self.halved = False
         """Whether memory ran out, so that batches are smaller and sums round differently."""
-        self.membership = Membership.of(self.context, fills.baselines.grouped)
+        self.membership = membership_of(self.context, fills.baselines.grouped)
         self._baselines = fills.baselines
 
     def plan(self, times: int = 1) -> None:
@@ -55,7 +57,7 @@ class MainPass:
             passes += 2 + inner + extra
             backward += sum(target.explained.needs.values()) + inner + extra
         split = self.context.split
-        rows = times * len(self.membership.rows) * passes
+        rows = times * len(self.membership) * passes
         self.context.meter.plan(self.stage, rows, split.cost + 2 * split.tail_cost * backward / passes)
 
     def run(self, observers: Sequence[PassObserver | None]) -> list[Attribution | PathsNotResolved]:
@@ -70,15 +72,14 @@ class MainPass:
         """
         began, ranges = perf_counter(), self._ranges()
         self._prepare_fills(observers)
-        groups, kept = Groups.of(self.context, self.membership), self.membership.first(self.context.request.keep_examples)
-        last_tried = int(first_examples(self.context, self.membership)[-1])
-        shared = _Shared(observers, groups, kept, last_tried)
+        last_tried = self.membership.last_up_to(int(self.context.once(first_rows)[-1]))
+        shared = _Shared(observers, Groups.of(self.context, self.membership), _last_kept(self.context), last_tried)
         # The ranges up to this example are a pass of their own in every job, so that sums do not
         # depend on whether a spacing is open.
         tried = next(number for number, each in enumerate(ranges, 1) if last_tried < each.stop)
         everyone = range(len(self.targets))
         result = self._run_ranges(ranges[:tried], everyone, shared)
-        results = self._try_spacings(result, self.membership.part(range(ranges[tried - 1].stop)))
+        results = self._try_spacings(result)
         active = [number for number in everyone if not isinstance(results[number], PathsNotResolved)]
         if ranges[tried:] and active:
             rest = self._run_ranges(ranges[tried:], active, shared)
@@ -97,7 +98,7 @@ class MainPass:
         context, split = self.context, self.context.split
         operations = split.cost + 2 * split.tail_cost
         rows = rows_of_range(operations, clusters=len(context.clusters), batch=self.batch, device=context.device)
-        return self.membership.ranges(rows, self.batch)
+        return ranges_of_examples(self.membership, rows, self.batch)
 
     def _prepare_fills(self, observers: Sequence[PassObserver | None]) -> None:
         fills = [getattr(entry, "fill", None) for target in self.targets for entry in target.entries.values()]
@@ -113,12 +114,13 @@ class MainPass:
 
     def _range(self, examples: range, active: Sequence[int], shared: "_Shared") -> RangeResult:
         began, part = perf_counter(), self.membership.part(examples)
-        shared = shared.part(self.membership.within(examples.start, examples.stop))
+        groups = shared.groups.of_range(self.membership, examples, part)
+        kept = part.rows[part.example] <= shared.last_kept[part.cluster]
         for number in active:
-            self.targets[number].begin(part, shared.groups, shared.kept)
+            self.targets[number].begin(part, groups, kept)
             observer = shared.observers[number]
             if observer is not None:
-                observer.begin(len(examples))
+                observer.begin(part)
         passes = self._passes(active, shared)
         for first, stop, cluster in part.batches(self.batch):
             while first < stop and passes.targets:
@@ -127,7 +129,9 @@ class MainPass:
                     first = batch.stop
                     if examples.start == 0 and batch.start <= shared.last_tried < batch.stop:
                         passes = self._without_unresolved(passes, active, shared)
-        result = merged(range_result(number, self.targets[number].result, shared.drops(number)) for number in active)
+        result = merged(
+            range_result(number, self.targets[number].range_sums(self.membership), shared.drops(number)) for number in active
+        )
         return replace(result, sums={**result.sums, "seconds": np.array([perf_counter() - began])})
 
     def _passes(self, active: Sequence[int], shared: "_Shared") -> BatchPasses:
@@ -139,7 +143,7 @@ class MainPass:
 
         The results of all other targets are not used.
         """
-        resolved = [number for number in active if not self.targets[number].unresolved(self.targets[number].result)]
+        resolved = [number for number in active if not self.targets[number].unresolved_here()]
         return passes if len(resolved) == len(active) else self._passes(resolved, shared)
 
     def _run_batch(self, passes: BatchPasses, batch: MemberBatch) -> bool:
@@ -157,11 +161,11 @@ class MainPass:
             return False
         return True
 
-    def _try_spacings(self, result: RangeResult, membership: Membership) -> list[Attribution | PathsNotResolved]:
+    def _try_spacings(self, result: RangeResult) -> list[Attribution | PathsNotResolved]:
         """Return each target's scores of the first examples, or that its paths are not resolved."""
         results = list[Attribution | PathsNotResolved]()
         for number, target in enumerate(self.targets):
-            target.result = attribution_from(result, number, target.entries, membership, self.context.device)
+            target.result = attribution_from(result, number, target.entries, self.membership, self.context.device)
             unresolved = target.unresolved(target.result)
             results.append(PathsNotResolved(unresolved) if unresolved else target.result)
         return results
@@ -198,19 +202,21 @@ class MainPass:
 class _Shared:
     """Values that the ranges of a pass share.
 
-    `groups`: the bootstrap groups. `kept`: whether the scores of each membership are kept.
+    `last_kept`: the last row of each cluster whose scores are kept, or −1.
     `last_tried`: the last one of the first examples, which decide about open spacings.
     """
 
     observers: Sequence[PassObserver | None]
     groups: Groups
-    kept: np.ndarray
+    last_kept: np.ndarray
     last_tried: int
 
-    def drops(self, number: int) -> dict[str, Drops]:
+    def drops(self, number: int) -> Mapping[str, Drops]:
         """Return the drops of a range's examples for a target."""
         observer = self.observers[number]
-        return {} if observer is None else observer.drops
+        return {} if observer is None else observer.range_drops()
 
-    def part(self, members: slice) -> "_Shared":
-        return replace(self, groups=self.groups.part(members), kept=self.kept[members])
+
+def _last_kept(context: JobContext) -> np.ndarray:
+    count = context.request.keep_examples
+    return np.array([cluster.rows[:count][-1] if count else -1 for cluster in context.clusters])

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unitrank_engine.attribution.scores import MAX_GAP, MethodScores
-from unitrank_engine.job.clusters.membership import Membership
+from unitrank_engine.attribution.examples.sums import MAX_GAP, GapSums
+from unitrank_engine.job.clusters.range_members import RangeMembers
 from unitrank_engine.job.context import JobContext, first_rows
 
 
@@ -20,12 +20,12 @@ class PathsNotResolved:
     keys: Collection[str]
 
 
-def first_examples(context: JobContext, membership: Membership) -> np.ndarray:
-    """Return the examples of the main pass with the job's first rows, ascending."""
-    return np.flatnonzero(np.isin(membership.rows, first_rows(context)))
+def first_examples(context: JobContext, part: RangeMembers) -> np.ndarray:
+    """Return the examples of a range with the job's first rows, ascending."""
+    return np.flatnonzero(part.rows <= context.once(first_rows)[-1])
 
 
-def resolved(context: JobContext, scores: MethodScores, membership: Membership) -> bool:
+def resolved(gaps: GapSums | None) -> bool:
     """Return whether the method's points resolve the paths of the job's first examples."""
-    assert scores.path_gaps is not None
-    return max(scores.path_gaps.relative(first_examples(context, membership))) <= MAX_GAP
+    assert gaps is not None
+    return max(gaps.relative_of_first()) <= MAX_GAP

@@ -14,10 +14,13 @@ from torch import Tensor
 
 from unitrank_engine.attribution.scores import score_key
 from unitrank_engine.attribution.statistics import SCORES_AT_ONCE
+from unitrank_engine.job.context import JobContext
 from unitrank_schemas.methods import MethodBase, Statistic
 
 DIRECTIONS = 16
 SEED = 17
+MOST_PROJECTED = 2**17
+"""Rows of a job, from the first one on, whose projections are kept, at most."""
 AVERAGED: Mapping[Statistic, Callable[[Tensor], Tensor]] = {"mean": lambda s: s, "mean_abs": torch.abs, "rms": torch.square}
 """Statistic → the function of the scores that it averages."""
 
@@ -38,6 +41,11 @@ class Projector:
         """Return the projections of the values that the statistic averages."""
         pieces = torch.split(scores, max(1, SCORES_AT_ONCE // scores.shape[1]))
         return np.asarray(torch.cat([AVERAGED[statistic](piece.double()) @ self._directions for piece in pieces]).cpu().numpy())
+
+
+def last_projected(context: JobContext) -> int:
+    """Return the last dataset row whose projections are kept."""
+    return int(context.all_rows()[:MOST_PROJECTED][-1])
 
 
 def projected_statistics(requested: Sequence[MethodBase], entries: Sequence[MethodBase]) -> dict[str, list[Statistic]]:

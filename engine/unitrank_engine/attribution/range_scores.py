@@ -11,18 +11,14 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import torch
 
+from unitrank_engine.attribution.examples.sums import ExampleSums, GapSums, TotalSums, under
 from unitrank_engine.attribution.projections import AVERAGED
-from unitrank_engine.attribution.scores import Attribution, Drops, MethodScores, PathGaps, PerExample
+from unitrank_engine.attribution.scores import Attribution, Drops, MethodScores
 from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.job.clusters.membership import Membership
 from unitrank_engine.methods.batch import Notes
 from unitrank_schemas.methods import MethodBase
-from unitrank_tables.range_result import Arrays, RangeResult
-
-GAPS = ("gap", "change", "hidden", "f", "f_baseline")
-"""The arrays of a path method's gaps."""
-EXAMPLES = ("f", "f_baseline", "classes", "flat", "at_baseline", "probabilities")
-"""The values of single examples that every job has."""
+from unitrank_tables.range_result import RangeResult
 
 
 def range_result(number: int, attribution: Attribution, drops: Mapping[str, Drops]) -> RangeResult:
@@ -30,16 +26,15 @@ def range_result(number: int, attribution: Attribution, drops: Mapping[str, Drop
 
     `drops`: the drops of the range's examples by `score_key`; empty without a fidelity.
     """
-    examples = attribution.examples
-    sums, rows = dict[str, np.ndarray](), {name: getattr(examples, name) for name in EXAMPLES}
-    if examples.right is not None:
-        rows["right"] = examples.right
+    examples = attribution.examples.result()
+    sums, rows = dict(examples.sums), dict(examples.rows)
     for index, (key, scores) in enumerate(attribution.by_key.items()):
-        sums |= {f"{index}/{name}": array for name, array in scores.sums.arrays().items()}
-        sums[f"{index}/seconds"] = np.array([scores.seconds])
+        sums |= {f"{index}/{name}": array for name, array in _sums(scores).items()}
         rows |= {f"{index}/{name}": array for name, array in _rows(scores).items()}
         if key in drops:
             rows[f"{index}/drops"] = np.stack([drops[key].predicted, drops[key].actual], axis=1)
+            of_all = drops[key].sums
+            sums |= {} if of_all is None else {f"{index}/drops": of_all}
     return RangeResult(*({f"{number}/{name}": array for name, array in arrays.items()} for arrays in (sums, rows)))
 
 
@@ -50,19 +45,20 @@ def attribution_from(
 
     `entries`: its methods by `score_key`. `membership`: of the result's examples.
     """
-    sums, rows = _under(result.sums, number), _under(result.rows, number)
-    examples = PerExample(right=rows.get("right"), **{name: rows[name] for name in EXAMPLES})
-    by_key = {
-        key: _method_scores(entry, _under(sums, index), _under(rows, index), device)
-        for index, (key, entry) in enumerate(entries.items())
-    }
-    return Attribution(membership, by_key, examples)
+    of_target = _under(result, number)
+    by_key = {key: _method_scores(entry, _under(of_target, index), device) for index, (key, entry) in enumerate(entries.items())}
+    return Attribution(membership, by_key, ExampleSums.from_result(of_target))
 
 
 def drops_from(result: RangeResult, number: int, keys: Collection[str]) -> dict[str, Drops]:
     """Return the drops of the target with this number, by `score_key`."""
-    rows = _under(result.rows, number)
-    return {key: Drops(*rows[f"{index}/drops"].T) for index, key in enumerate(keys)}
+    of_target = _under(result, number)
+    sums, rows = of_target.sums, of_target.rows
+    drops = {}
+    for index, key in enumerate(keys):
+        predicted, actual = rows[f"{index}/drops"].T
+        drops[key] = Drops(predicted, actual, sums.get(f"{index}/drops"))
+    return drops
 
 
 def of_targets(result: RangeResult, numbers: Sequence[int]) -> RangeResult:
@@ -76,27 +72,31 @@ def of_targets(result: RangeResult, numbers: Sequence[int]) -> RangeResult:
     )
 
 
-def _under(arrays: Arrays, number: int) -> dict[str, np.ndarray]:
+def _under(result: RangeResult, number: int) -> RangeResult:
     """Return the arrays whose names begin with this number, by the rest of their names."""
-    prefix = f"{number}/"
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    return RangeResult(under(result.sums, f"{number}/"), under(result.rows, f"{number}/"))
+
+
+def _sums(scores: MethodScores) -> dict[str, np.ndarray]:
+    totals, gaps = scores.totals, scores.path_gaps
+    assert totals is not None
+    sums = scores.sums.arrays() | {"total": totals.total, "gap": totals.gap, "seconds": np.array([scores.seconds])}
+    return sums if gaps is None else sums | {"path_gaps": gaps.sums}
 
 
 def _rows(scores: MethodScores) -> dict[str, np.ndarray]:
-    units, gaps = scores.sums.sums.shape[2], scores.path_gaps
+    units = scores.sums.sums.shape[2]
     kept = [(cluster, row.numpy()) for cluster, rows in scores.kept.items() for row in rows]
-    rows = {
-        "totals": scores.totals,
+    rows: dict[str, np.ndarray] = {
         "notes": np.frombuffer(f"{json.dumps(scores.notes.to_json())}\n".encode(), np.uint8),
         "kept": np.array([row for _, row in kept], np.float32).reshape(len(kept), units),
         "kept_cluster": np.array([cluster for cluster, _ in kept], np.int64),
     }
-    rows |= {f"projections/{statistic}": values for statistic, values in scores.projections.items()}
-    return rows if gaps is None else rows | {"gaps": np.stack([getattr(gaps, name) for name in GAPS], axis=1)}
+    return rows | {f"projections/{statistic}": values for statistic, values in scores.projections.items()}
 
 
-def _method_scores(entry: MethodBase, sums: Arrays, rows: Arrays, device: torch.device) -> MethodScores:
-    notes = Notes()
+def _method_scores(entry: MethodBase, result: RangeResult, device: torch.device) -> MethodScores:
+    sums, rows, notes = result.sums, result.rows, Notes()
     for line in rows["notes"].tobytes().splitlines():
         notes.take(Notes.from_json(json.loads(line)))
     kept: dict[int, list[torch.Tensor]] = defaultdict(list)
@@ -105,10 +105,10 @@ def _method_scores(entry: MethodBase, sums: Arrays, rows: Arrays, device: torch.
     return MethodScores(
         entry,
         Sums.of(sums["sums"], sums["counts"], sums["of_groups"], device=device),
-        rows["totals"],
+        TotalSums(sums["total"], sums["gap"]),
         kept=kept,
         notes=notes,
-        path_gaps=PathGaps(**dict(zip(GAPS, rows["gaps"].T.copy(), strict=True))) if "gaps" in rows else None,
+        path_gaps=GapSums(sums["path_gaps"]) if "path_gaps" in sums else None,
         projections={statistic: rows[f"projections/{statistic}"] for statistic in AVERAGED if f"projections/{statistic}" in rows},
         seconds=float(sums["seconds"][0]),
     )

@@ -1,17 +1,19 @@
-"""The main pass's output: the sums of each method's scores, and values of single examples."""
+"""The main pass's output: sums of each method's scores, and drops for the fidelity."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unitrank_engine.attribution.examples.sums import ExampleSums, GapSums, TotalSums
 from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.job.clusters.membership import Membership
-from unitrank_engine.methods.batch import Notes, PathEnds, PathGap
+from unitrank_engine.methods.batch import Notes
 from unitrank_schemas.methods import MethodBase, Statistic
 
 
@@ -22,74 +24,60 @@ class Drops:
     >>> drops = Drops(predicted=np.array([1.0, 3.0]), actual=np.array([2.0, 2.5]))
     >>> drops.absolute_errors
     array([1. , 0.5])
+    >>> drops.means
+    DropMeans(absolute_error=0.75, absolute_drop=2.25, error=-0.25)
     """
 
     predicted: np.ndarray
     """The sum of the replaced units' scores."""
     actual: np.ndarray
     """F(h) − F(h with these units replaced)."""
+    sums: Float[np.ndarray, " 4"] | None = None
+    """Where the drops are those of a sample: the number of all examples, and their sums of
+    |predicted − actual|, |actual| and predicted − actual. Else None."""
 
     @property
     def absolute_errors(self) -> np.ndarray:
         """|predicted − actual| of each example."""
         return np.asarray(np.abs(self.predicted - self.actual))
 
+    @property
+    def means(self) -> "DropMeans":
+        """The means over all examples, also where the drops are those of a sample."""
+        if self.sums is not None:
+            return DropMeans(*(self.sums[1:] / self.sums[0]).tolist())
+        values = self.absolute_errors, np.abs(self.actual), self.predicted - self.actual
+        return DropMeans(*(float(each.mean()) for each in values))
 
-MAX_GAP = 0.05
-"""A larger relative gap shows that the points of a path do not resolve where F changes."""
-MIN_CHANGE = 1e-6
-"""A smaller change of F, as a share of Σ (|F(x)| + |F(x′)|), is rounding: no gap is given."""
+    def sampled(self, examples: np.ndarray, chosen: np.ndarray) -> "Drops":
+        """Return the drops of the chosen examples, with the sums of these examples."""
+        predicted, actual = self.predicted[examples], self.actual[examples]
+        error = predicted - actual
+        sums = np.array([len(error), np.abs(error).sum(), np.abs(actual).sum(), error.sum()])
+        return Drops(self.predicted[chosen], self.actual[chosen], sums)
 
 
-@dataclass
-class PathGaps:
-    """A path method's gaps and the changes of F to compare them with, one for each example."""
+class DropMeans(NamedTuple):
+    """Means over the examples of one ranking, in units of F."""
 
-    gap: np.ndarray
-    change: np.ndarray
-    hidden: np.ndarray
-    """Gaps that the sum over units does not show (`PathGap.hidden`); NaN where not measured."""
-    f: np.ndarray
-    """F(x)."""
-    f_baseline: np.ndarray
-    """F(x′)."""
-
-    @classmethod
-    def empty(cls, n: int) -> "PathGaps":
-        return cls(np.zeros(n), np.zeros(n), np.full(n, np.nan), np.zeros(n), np.zeros(n))
-
-    def take(self, here: slice, gaps: PathGap, ends: PathEnds) -> None:
-        """Set the values of these examples."""
-        self.gap[here], self.change[here] = gaps.gap.cpu().numpy(), gaps.change.cpu().numpy()
-        self.f[here], self.f_baseline[here] = ends.f.double().cpu().numpy(), ends.f_baseline.double().cpu().numpy()
-        if gaps.hidden is not None:
-            self.hidden[here] = gaps.hidden.cpu().numpy()
-
-    def relative(self, members: np.ndarray) -> tuple[float, float]:
-        """Return Σ gap / Σ change over these examples, for the gap and the hidden gap.
-
-        It is 0 where the change is rounding.
-        """
-        f, f_baseline, hidden = self.f[members], self.f_baseline[members], self.hidden[members]
-        measured, whole = np.isfinite(hidden), np.abs(f) + np.abs(f_baseline)
-        return (
-            _relative(self.gap[members], self.change[members], whole),
-            _relative(hidden[measured], np.abs(f - f_baseline)[measured], whole[measured]),
-        )
+    absolute_error: float
+    absolute_drop: float
+    error: float
 
 
 @dataclass
 class MethodScores:
-    """One method's scores: sums for each half of each cluster, and values of single examples."""
+    """One method's scores, as sums over the examples of each cluster."""
 
     entry: MethodBase
     sums: Sums
-    totals: np.ndarray
-    """The sum of each example's scores."""
+    """For each unit, and each half of each cluster."""
+    totals: TotalSums | None = None
+    """None for a ranking whose importance came with the job."""
     kept: dict[int, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
     """Cluster → scores of its first examples, at most `keep_examples` of the request."""
     notes: Notes = field(default_factory=Notes)
-    path_gaps: PathGaps | None = None
+    path_gaps: GapSums | None = None
     """None for methods without a path."""
     projections: Mapping[Statistic, np.ndarray] = field(default_factory=dict)
     """Statistic → projections of the values that it averages, `[examples, 16]`.
@@ -114,37 +102,7 @@ class MethodScores:
         clusters, units = importance.shape
         sums, numbers = Sums(clusters=clusters, units=units, device=torch.device("cpu"), fourth=False), np.arange(clusters)
         sums.add(clusters=numbers, sides=np.zeros_like(numbers), examples=numbers, scores=torch.from_numpy(importance))
-        return cls(entry, sums, np.zeros(0))
-
-
-@dataclass
-class PerExample:
-    """Values of each example that do not depend on the method, one row for each example.
-
-    The rows are in the order of `Membership.rows`.
-    """
-
-    f: np.ndarray
-    """F(x)."""
-    f_baseline: np.ndarray
-    """F(x′)."""
-    classes: np.ndarray
-    """The class that is explained."""
-    right: np.ndarray | None
-    """Whether the model predicts the label; None without labels or with one class."""
-    flat: np.ndarray
-    """Whether the gradient at the input is exactly zero.
-
-    All False if no method takes that gradient.
-    """
-    at_baseline: np.ndarray
-    """Whether the example equals its baseline."""
-    probabilities: np.ndarray
-    """Whether the model's output resembles probabilities."""
-
-    @classmethod
-    def empty(cls, n: int) -> "PerExample":
-        return cls(np.zeros(n), np.zeros(n), np.zeros(n, np.int64), *(np.zeros(n, bool) for _ in range(4)))
+        return cls(entry, sums)
 
 
 @dataclass(frozen=True)
@@ -154,16 +112,11 @@ class Attribution:
     membership: Membership
     by_key: dict[str, MethodScores]
     """The scores of each method by their `score_key`."""
-    examples: PerExample
+    examples: ExampleSums
 
     def importances(self, entries: Sequence[MethodBase], cluster: int) -> np.ndarray:
         """Return importances from all examples of a cluster, `[rankings, units]`."""
         return np.stack([self.by_key[score_key(each)].sums.of_cluster(cluster).importance(each.statistic) for each in entries])
-
-
-def _relative(gap: np.ndarray, change: np.ndarray, whole: np.ndarray) -> float:
-    size = float(change.sum())
-    return float(gap.sum()) / size if size and size >= MIN_CHANGE * float(whole.sum()) else 0.0
 
 
 def score_key(entry: MethodBase) -> str:

@@ -11,14 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unitrank_engine.attribution.bootstrap import Groups, top_shares
+from unitrank_engine.attribution.bootstrap import Groups, MemberGroups, top_shares
+from unitrank_engine.attribution.examples.sums import ExampleSums, GapSums, TotalSums
+from unitrank_engine.attribution.examples.values import ExampleValues, MethodValues, PathGaps
 from unitrank_engine.attribution.grids import Grid, grids, needs_of, squared
-from unitrank_engine.attribution.open_spacing import resolved
+from unitrank_engine.attribution.open_spacing import first_examples, resolved
 from unitrank_engine.attribution.path_ends import EndTarget, refuse_non_finite
-from unitrank_engine.attribution.projections import DIRECTIONS, Projector, projected_statistics
-from unitrank_engine.attribution.scores import Attribution, MethodScores, PathGaps, PerExample, score_key
+from unitrank_engine.attribution.projections import DIRECTIONS, Projector, last_projected, projected_statistics
+from unitrank_engine.attribution.scores import Attribution, MethodScores, score_key
 from unitrank_engine.attribution.statistics import Sums
-from unitrank_engine.job.clusters.membership import MemberBatch, Membership
+from unitrank_engine.job.clusters.membership import Membership
+from unitrank_engine.job.clusters.range_members import MemberBatch, RangeMembers
 from unitrank_engine.job.fills import Fills
 from unitrank_engine.methods import METHODS, Batch, PathEnds, Point, ScoringMethod
 from unitrank_engine.methods.batch import Count
@@ -63,26 +66,29 @@ class TargetPass:
         """Rows of extra passes of the methods, for one example."""
         return sum(METHODS[entry.name].passes(entry, self.context) for entry in self.entries.values())
 
-    def begin(self, membership: Membership, groups: Groups, kept: np.ndarray) -> None:
+    def begin(self, members: RangeMembers, groups: MemberGroups, kept: np.ndarray) -> None:
         """Make empty sums for a range of examples, and the values that its batches share.
 
-        `groups`: the examples of each bootstrap group.
         `kept`: whether the scores of each membership are kept.
         """
         self._kept = kept
         self._groups = groups
-        clusters, units, n = len(self.context.clusters), self.context.units.count, len(membership.rows)
+        self._members = members
+        clusters, units, n = len(self.context.clusters), self.context.units.count, len(members.rows)
         by_key = {
             key: MethodScores(
                 entry,
-                Sums(clusters=clusters, units=units, device=self.context.device, fourth=key in self._squared, groups=groups.count),
-                np.zeros(n),
-                path_gaps=PathGaps.empty(n) if isinstance(entry, PathMethod) else None,
+                Sums(clusters=clusters, units=units, device=self.context.device, fourth=key in self._squared, groups=groups.total),
                 projections={statistic: np.zeros((n, DIRECTIONS)) for statistic in self._projected.get(key, ())},
             )
             for key, entry in self.entries.items()
         }
-        self.result = Attribution(membership, by_key, PerExample.empty(n))
+        self._examples = ExampleValues.empty(n)
+        self._values = {
+            key: MethodValues(np.zeros(n), PathGaps.empty(n) if isinstance(entry, PathMethod) else None)
+            for key, entry in self.entries.items()
+        }
+        self.records = by_key
 
     @cached_property
     def _prepared(self) -> dict[str, object]:
@@ -104,7 +110,7 @@ class TargetPass:
                 fills=self.fills,
                 size=size,
                 count=count,
-                notes=self.result.by_key[key].notes,
+                notes=self.records[key].notes,
             )
             methods[key] = METHODS[entry.name](entry, method_batch, self._prepared[key])
         return methods
@@ -117,11 +123,11 @@ class TargetPass:
 
     def check(self, key: str, method: ScoringMethod, batch: MemberBatch, scores: Tensor) -> Tensor:
         """Record a method's gaps and return its scores. Raises EngineError `non_finite`."""
-        began, record = perf_counter(), self.result.by_key[key]
+        began, record, path_gaps = perf_counter(), self.records[key], self._values[key].path_gaps
         refuse_non_finite("a score", scores)
         gap, here = method.gap(), slice(batch.start, batch.stop)
-        if gap is not None and record.path_gaps is not None:
-            record.path_gaps.take(here, gap, method.batch.ends)
+        if gap is not None and path_gaps is not None:
+            path_gaps.take(here, gap)
         record.seconds += perf_counter() - began
         return scores
 
@@ -129,30 +135,57 @@ class TargetPass:
         """Add the scores of a batch to the sums, and record the values of its examples."""
         self._record_examples(batch, ends)
         for key, values in scores.items():
-            self._accumulate(self.result.by_key[key], batch, values)
+            self._accumulate(self.records[key], batch, values)
+            self._values[key].totals[batch.start : batch.stop] = values.double().sum(1).cpu().numpy()
+
+    def range_sums(self, membership: Membership) -> Attribution:
+        """Return the sums of the range. `membership`: of all examples."""
+        members, clusters = self._members.members_of_clusters(), len(self.context.clusters)
+        for key, scores in self.records.items():
+            scores.totals = TotalSums.of(self._values[key].totals, self._examples, members, clusters)
+            scores.path_gaps = self._gaps(key, members)
+            if scores.projections:
+                kept = self._members.rows <= self.context.once(last_projected)
+                scores.projections = {statistic: each[kept] for statistic, each in scores.projections.items()}
+        return Attribution(membership, self.records, ExampleSums.of(self._examples, members, clusters))
+
+    def unresolved_here(self) -> set[str]:
+        """As `unresolved`, of the batches of the range so far."""
+        members = self._members.members_of_clusters()
+        return {key for key in self.open_keys if not resolved(self._gaps(key, members))}
+
+    def _gaps(self, key: str, members: Mapping[int, np.ndarray]) -> GapSums | None:
+        values, clusters = self._values[key], len(self.context.clusters)
+        if values.path_gaps is None:
+            return None
+        slots = {**members, clusters: first_examples(self.context, self._members)}
+        return GapSums.of(values, self._examples, slots, clusters + 1)
 
     def end(self, result: Attribution, groups: Groups) -> None:
         """Take the scores of all examples, draw the bootstrap, and free the sums of its groups."""
-        self.result, self._groups = result, groups
+        self.result = result
         for scores in self.result.by_key.values():
-            scores.in_top = top_shares(scores.sums, self._groups, self.context)
+            scores.in_top = top_shares(scores.sums, groups, self.context)
             scores.sums.drop_groups()
 
     def unresolved(self, result: Attribution) -> set[str]:
         """Return the open keys whose points do not resolve the paths of the first examples."""
-        by_key, membership = result.by_key, result.membership
-        return {key for key in self.open_keys if not resolved(self.context, by_key[key], membership)}
+        return {key for key in self.open_keys if not resolved(result.by_key[key].path_gaps)}
 
     def _record_examples(self, batch: MemberBatch, ends: PathEnds) -> None:
-        examples, here = self.result.examples, slice(batch.start, batch.stop)
+        examples, here = self._examples, slice(batch.start, batch.stop)
         examples.f[here] = ends.f.double().cpu().numpy()
         examples.f_baseline[here] = ends.f_baseline.double().cpu().numpy()
         examples.classes[here] = ends.fixed.classes.cpu().numpy()
-        right = self.context.right(ends.output, self.context.examples.labels(batch.rows))
-        if right is None:
+        against = self.context.against(batch.rows)
+        if against is not None:
+            examples.against[here] = (ends.fixed.classes == against).cpu().numpy()
+        labels = self.context.examples.labels(batch.rows)
+        right = self.context.right(ends.output, labels)
+        if right is None or labels is None:
             examples.right = None
         elif examples.right is not None:
-            examples.right[here] = right.cpu().numpy()
+            examples.right[here], examples.labels[here] = right.cpu().numpy(), labels.cpu().numpy()
         gradient = ends.input.gradient
         if gradient is not None:
             examples.flat[here] = (gradient == 0).all(dim=tuple(range(1, gradient.dim()))).cpu().numpy()
@@ -160,12 +193,11 @@ class TargetPass:
         examples.probabilities[here] = ends.probabilities.cpu().numpy()
 
     def _accumulate(self, record: MethodScores, batch: MemberBatch, values: Tensor) -> None:
-        membership = self.result.membership
-        members = membership.within(batch.start, batch.stop)
-        clusters, positions = membership.cluster[members], membership.example[members] - batch.start
-        groups = self._groups.of_member[members] if self._groups.count else None
-        record.sums.add(clusters=clusters, sides=membership.side[members], examples=positions, scores=values, groups=groups)
-        record.totals[batch.start : batch.stop] = values.double().sum(1).cpu().numpy()
+        of_range = self._members
+        members = of_range.within(batch.start, batch.stop)
+        clusters, positions = of_range.cluster[members], of_range.example[members] - batch.start
+        groups = self._groups.of_member[members] if self._groups.total else None
+        record.sums.add(clusters=clusters, sides=of_range.side[members], examples=positions, scores=values, groups=groups)
         for statistic, projections in record.projections.items():
             assert self._projector is not None
             projections[batch.start : batch.stop] = self._projector.project(values, statistic)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from unitrank_engine.errors import EngineError
+from unitrank_engine.job.clusters.rows import Rows
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.passes import ranges_of
 from unitrank_engine.program.lifting import PathValue
@@ -164,7 +165,7 @@ def _choose(x: Inputs, chosen: Inputs) -> Inputs:
     return tuple(new if old.is_floating_point() else old for old, new in zip(x, chosen, strict=True))
 
 
-def _sum_of_inputs(context: JobContext, rows: np.ndarray, batch: int) -> RangeResult:
+def _sum_of_inputs(context: JobContext, rows: Rows, batch: int) -> RangeResult:
     """The sums of the prepared inputs over these dataset rows, in float64."""
     sums: list[Tensor] = []
     for start in range(0, len(rows), batch):

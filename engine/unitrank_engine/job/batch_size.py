@@ -26,6 +26,8 @@ LIMITS = {"cpu": (16, 4096), "cuda": (16, 16384)}
 
 RANGE_OPERATIONS = {"cpu": 2**31, "cuda": 2**40}
 """Floating-point operations of one range, at least."""
+MOST_ROWS = 2**17
+"""Rows of one range, at most, unless it has many clusters: a range holds values of each row."""
 ROWS_PER_CLUSTER = 320
 """Rows of a range for each cluster, at least.
 
@@ -58,7 +60,8 @@ def rows_of_range(operations: float, *, clusters: int, batch: int, device: torch
     `clusters`: the clusters whose sums each range gives; 0 where it gives none.
     `batch`: the rows of a batch.
     """
-    rows = max(int(RANGE_OPERATIONS[device.type] / max(1.0, operations)), ROWS_PER_CLUSTER * clusters)
+    rows = min(int(RANGE_OPERATIONS[device.type] / max(1.0, operations)), MOST_ROWS)
+    rows = max(rows, ROWS_PER_CLUSTER * clusters)
     return -(-rows // batch) * batch
 
 

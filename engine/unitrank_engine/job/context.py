@@ -10,6 +10,8 @@ from torch import Tensor
 
 from unitrank_engine.job.clusters.finders import ClusterRows
 from unitrank_engine.job.clusters.holdout import Halves
+from unitrank_engine.job.clusters.rows import RowRange, Rows
+from unitrank_engine.job.clusters.slot_column import SlotColumn
 from unitrank_engine.job.examples import Examples
 from unitrank_engine.job.passes import Compute, LocalRunner, PassRunner
 from unitrank_engine.job.progress import PartMeter, ProgressMeter
@@ -70,6 +72,8 @@ class JobContext:
     streams: RandomStreams
     clusters: list[ClusterRows]
     halves: list[Halves]
+    column: SlotColumn | None
+    """Has the cluster and the half of each row, where the clusters do not list their rows."""
     meter: ProgressMeter | PartMeter
     cost: PassCost = field(default_factory=PassCost)
     runner: PassRunner = field(default_factory=LocalRunner)
@@ -126,9 +130,11 @@ class JobContext:
         """Whether every path from a value that moves to the output passes the place."""
         return self.once(_is_cut)
 
-    def all_rows(self) -> np.ndarray:
+    def all_rows(self) -> Rows:
         """The dataset rows of all clusters, each once, ascending."""
-        return np.unique(np.concatenate([cluster.rows for cluster in self.clusters]))
+        if self.column is not None:
+            return RowRange(len(self.column))
+        return np.unique(np.concatenate([cluster.rows[:] for cluster in self.clusters]))
 
     def fix(self, output: Tensor, rows: np.ndarray) -> Fixed:
         """The class and the rival of these dataset rows, from their unaltered output."""
@@ -180,7 +186,7 @@ class JobContext:
 
 def first_rows(context: JobContext) -> np.ndarray:
     """The job's first dataset rows, which decide about a spacing that the request leaves open."""
-    return context.all_rows()[:TRIED_ROWS]
+    return np.asarray(context.all_rows()[:TRIED_ROWS])
 
 
 def _is_cut(context: JobContext) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.baselines import Baselines, Inputs
 from unitrank_engine.job.batch_size import rows_of_range
+from unitrank_engine.job.clusters.rows import Rows
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.passes import ranges_of
 from unitrank_schemas.base import Fill
@@ -75,11 +76,11 @@ class Fills:
                 "add examples, or choose another fill",
             )
         drawn = [self.context.streams.generator("resample", int(row)).integers(len(job_rows) - 1) for row in rows]
-        positions = np.searchsorted(job_rows, rows)
+        positions = job_rows.searchsorted(rows)
         return np.asarray(job_rows[drawn + (drawn >= positions)])
 
     @cached_property
-    def _job_rows(self) -> np.ndarray:
+    def _job_rows(self) -> Rows:
         return self.context.all_rows()
 
     @property

@@ -3,22 +3,33 @@
 import numpy as np
 import torch
 
+from unitrank_engine.ablation.cluster_batches import tested_rows
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.result.heatmaps import heatmaps
 from unitrank_engine.result.outcome import JobOutcome, TargetOutcome
+from unitrank_schemas.checks.size import MOST_LISTED
 from unitrank_schemas.methods import CLASS_MARK
+
+FIRST_LISTED = 1000
+"""Rows of each cluster that the result of a very large job lists, at least."""
 
 
 def arrays(outcome: JobOutcome) -> dict[str, np.ndarray]:
     """Return the result's arrays by name, in float32; clusters are in the summary's order."""
     full = {name: array for target in outcome.targets for name, array in _of_target(target).items()}
     full = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in full.items()}
-    context = outcome.context
+    context, listed = outcome.context, listed_rows(outcome.context)
     for cluster in context.clusters:
-        full[f"rows/{cluster.name}"] = np.ascontiguousarray(cluster.rows, dtype=np.int64)
+        full[f"rows/{cluster.name}"] = np.ascontiguousarray(cluster.rows[:listed], dtype=np.int64)
     if any(target.study for target in outcome.targets):
-        tested = [cluster.rows[halves.tested] for cluster, halves in zip(context.clusters, context.halves, strict=True)]
-        full["tests/rows"] = np.concatenate(tested).astype(np.int64)
+        full["tests/rows"] = np.concatenate(context.once(tested_rows)).astype(np.int64)
     return full
+
+
+def listed_rows(context: JobContext) -> int | None:
+    """Return the number of rows of each cluster that the result lists, at most; None: all."""
+    ranked = sum(len(cluster.rows) for cluster in context.clusters)
+    return None if ranked <= MOST_LISTED else max(FIRST_LISTED, context.request.keep_examples)
 
 
 def _of_target(outcome: TargetOutcome) -> dict[str, np.ndarray]:

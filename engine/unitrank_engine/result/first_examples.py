@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from unitrank_engine.attribution.projections import DIRECTIONS, directions
+from unitrank_engine.attribution.projections import DIRECTIONS, directions, last_projected
 from unitrank_engine.job.clusters.membership import Membership
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.result.matching import NO_FIT, Fit, values
 from unitrank_schemas.methods import Statistic
 
@@ -20,21 +21,31 @@ from unitrank_schemas.methods import Statistic
 class ExampleOrder:
     """The order of the job's examples by their dataset row.
 
-    `count`: the number of examples.
-    `members`: for each cluster, its members by their number in the main pass, in this order.
+    Of a job with very many examples, it has only the first ones, which have projections.
+
+    `count`: the number of examples, and `projected`: the number of those with projections.
+    `sizes`: the number of examples of each cluster.
+    `members`: for each cluster, its members by their number among all projected examples, in
+        this order.
     `positions`: the positions of the same members in this order, from 0.
     """
 
     count: int
+    projected: int
+    sizes: Sequence[int]
     members: Sequence[Int[np.ndarray, " _members"]]
     positions: Sequence[Int[np.ndarray, " _members"]]
 
     @classmethod
-    def of(cls, membership: Membership) -> "ExampleOrder":
+    def of(cls, context: JobContext, membership: Membership) -> "ExampleOrder":
         """Return the order. An example that passed once for each cluster has one position."""
-        rows, position = np.unique(membership.rows, return_inverse=True)
-        members = [each[np.argsort(position[each], kind="stable")] for each in membership.by_cluster]
-        return cls(len(rows), members, [position[each] for each in members])
+        part = membership.up_to(context.once(last_projected))
+        rows, position = np.unique(part.rows, return_inverse=True)
+        of_clusters, nobody = part.members_of_clusters(), np.zeros(0, np.int64)
+        by_cluster = [of_clusters.get(cluster, nobody) for cluster in range(len(context.clusters))]
+        members = [each[np.argsort(position[each], kind="stable")] for each in by_cluster]
+        sizes = [len(cluster.rows) for cluster in context.clusters]
+        return cls(len(context.all_rows()), len(rows), sizes, members, [position[each] for each in members])
 
 
 @dataclass(frozen=True)
@@ -71,10 +82,12 @@ def first_examples(
     fits = [_Fits.of(target, projections[members]) for target, members in zip(targets, order.members, strict=True)]
     counted = [min(DIRECTIONS, values(a)) for a in given if a.any()]
     freedom = sum(counted) - len(counted)
-    first = _best(fits, [positions + 1 for positions in order.positions], order.count, freedom)
+    counts = np.arange(1, min(order.count, order.projected + 1))
+    first = _best(fits, [positions + 1 for positions in order.positions], counts, order.count, freedom)
     if len(given) > 1:
-        longest = max(map(len, order.members))
-        apart = _best(fits, [np.arange(1, len(members) + 1) for members in order.members], longest, freedom)
+        longest, projected = max(order.sizes), max(map(len, order.members))
+        counts = np.arange(1, min(longest, projected + 1))
+        apart = _best(fits, [np.arange(1, len(members) + 1) for members in order.members], counts, longest, freedom)
         if apart.fit.error < first.fit.error:
             first = replace(apart, of_each_cluster=True)
     return replace(first, fit=replace(first.fit, factors=np.sqrt(first.fit.factors))) if statistic == "rms" else first
@@ -99,14 +112,21 @@ class _Fits:
         return cls(np.where(sizes > 0, errors, np.inf), factors * np.arange(len(sums)))
 
 
-def _best(fits: Sequence[_Fits], ends: Sequence[Int[np.ndarray, " _members"]], total: int, freedom: int) -> FirstExamples:
-    """Return the count below `total` with the smallest error in the worst cluster.
+def _best(
+    fits: Sequence[_Fits],
+    ends: Sequence[Int[np.ndarray, " _members"]],
+    counts: Int[np.ndarray, " _counts"],
+    total: int,
+    freedom: int,
+) -> FirstExamples:
+    """Return the count with the smallest error in the worst cluster.
 
     `ends`: for each cluster, the counts from which its first, second, … member is included.
+    `counts`: from 1; they are tried. `total`: the number of all examples.
     """
-    if total < 2:
+    if not len(counts):
         return FirstExamples(0, total, False, NO_FIT)
-    included = [np.searchsorted(each, np.arange(1, total), side="right") for each in ends]
+    included = [np.searchsorted(each, counts, side="right") for each in ends]
     errors = np.max([fit.errors[members] for fit, members in zip(fits, included, strict=True)], axis=0)
     best = int(errors.argmin())
     factors = np.array([fit.factors[members[best]] for fit, members in zip(fits, included, strict=True)])

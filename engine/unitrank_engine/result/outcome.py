@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from unitrank_engine.ablation.exact.result import ExactResult
 from unitrank_engine.ablation.study import RankingStudy, StudyOutcome
 from unitrank_engine.attribution.scores import Attribution, MethodScores, score_key
@@ -47,11 +45,11 @@ class TargetOutcome:
     def relative_gaps(self, entry: MethodBase, cluster: int) -> tuple[float, float]:
         """Return the relative gap and the hidden one of a cluster's paths; 0 without a path."""
         gaps = self.scores(entry).path_gaps
-        return (0.0, 0.0) if gaps is None else gaps.relative(self.members(cluster))
+        return (0.0, 0.0) if gaps is None else gaps.relative(cluster)
 
-    def members(self, cluster: int) -> np.ndarray:
-        """Return the cluster's examples by their number in the main pass."""
-        return self.attribution.membership.by_cluster[cluster]
+    def examples(self, cluster: int) -> int:
+        """Return the number of the cluster's examples."""
+        return len(self.context.clusters[cluster].rows)
 
 
 @dataclass(frozen=True)

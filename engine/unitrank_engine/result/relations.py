@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from unitrank_engine.attribution.scores import Attribution, score_key
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.result.first_examples import ExampleOrder, FirstExamples, first_examples
 from unitrank_engine.result.matching import TOLERANCE, Fit, difference, fit_by_cluster, fit_together
 from unitrank_schemas import results as schema
@@ -59,12 +60,12 @@ class _Match:
     detail: str
 
 
-def relations(entries: Sequence[MethodBase], attribution: Attribution) -> list[schema.GivenRelation]:
+def relations(context: JobContext, entries: Sequence[MethodBase], attribution: Attribution) -> list[schema.GivenRelation]:
     """Return the relation of each given ranking to the computed ones."""
     given = [entry for entry in entries if entry.name == "given"]
     if not given:
         return []
-    order, clusters = ExampleOrder.of(attribution.membership), len(attribution.membership.by_cluster)
+    order, clusters = ExampleOrder.of(context, attribution.membership), len(context.clusters)
 
     def importance(entry: MethodBase, statistic: Statistic) -> Float[np.ndarray, "clusters units"]:
         sums = attribution.by_key[score_key(entry)].sums
@@ -93,7 +94,7 @@ def relation_of(
         matches += _matches(given, computed, order)
         similar.append((_cosine(given, computed.importance), computed.id))
     if not matches:
-        return schema.GivenRelation(ranking=id, relation="none", detail=_unrelated(similar))
+        return schema.GivenRelation(ranking=id, relation="none", detail=_unrelated(similar, order))
     matches.sort(key=lambda match: (ORDER.index(match.relation), match.error))
     first, *others = matches
     equals = [f"`{match.ranking}`" for match in others if match.relation == first.relation]
@@ -142,8 +143,9 @@ def _of_first(computed: Computed, first: FirstExamples) -> str:
     )
 
 
-def _unrelated(similar: Sequence[tuple[float, str]]) -> str:
-    detail = "not equal to a computed ranking, also not up to a factor, with another statistic or over the first examples"
+def _unrelated(similar: Sequence[tuple[float, str]], order: ExampleOrder) -> str:
+    tried = "first examples" if order.projected == order.count else f"first {order.projected:,} examples or fewer"
+    detail = f"not equal to a computed ranking, also not up to a factor, with another statistic or over the {tried}"
     cosine, id = max(similar, key=lambda each: abs(each[0]), default=(0.0, ""))
     return f"{detail}; the most similar is `{id}` (cosine {cosine:.2f})" if abs(cosine) >= SIMILAR else detail
 
@@ -165,7 +167,7 @@ def _times(fit: Fit) -> str:
 
 def _reason(factors: Sequence[float] | Float[np.ndarray, " clusters"], order: ExampleOrder) -> str:
     """Return a likely reason of the factors of all clusters, with a colon before it."""
-    sizes = np.array([len(members) for members in order.members], float)
+    sizes = np.array(order.sizes, float)
     signed = np.broadcast_to(np.asarray(factors, float), sizes.shape)
     counted = ~np.isnan(signed)
     size, factor = sizes[counted], np.abs(signed[counted])

@@ -5,11 +5,10 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-import numpy as np
 import torch
 
 from unitrank_engine.ablation.study import RankingStudy
-from unitrank_engine.attribution.scores import MIN_CHANGE
+from unitrank_engine.attribution.examples.sums import MIN_CHANGE
 from unitrank_engine.attribution.statistics import spearman
 from unitrank_engine.device import peak_bytes
 from unitrank_engine.result import verdict_warnings, warnings
@@ -66,7 +65,7 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
             for target, of_target in zip(outcome.targets, by_target, strict=True)
             for pair in agreements(of_target, len(context.clusters), partial(target.attribution.importances, target.entries))
         ],
-        given=[each for target in outcome.targets for each in relations(target.entries, target.attribution)],
+        given=[each for target in outcome.targets for each in relations(context, target.entries, target.attribution)],
         warnings=warnings.listed(warns),
         cost=schema.Cost(
             seconds=monotonic() - outcome.began,
@@ -91,15 +90,15 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
 
 def _cluster(outcome: JobOutcome, index: int) -> schema.Cluster:
     target, context = outcome.targets[0], outcome.context
-    members, halves, examples = target.members(index), context.halves[index], target.attribution.examples
+    count, halves, sums = target.examples(index), context.halves[index], target.attribution.examples
     tested = context.request.ablation is not None
     return schema.Cluster(
         name=context.clusters[index].name,
-        examples=len(members),
-        ranked_on=halves.ranked_on if tested else len(members),
+        examples=count,
+        ranked_on=halves.ranked_on if tested else count,
         tested_on=len(halves.tested) if tested else 0,
-        accuracy=None if examples.right is None else float(examples.right[members].mean()),
-        score=None if outcome.each_class else float(examples.f[members].mean()),
+        accuracy=None if sums.right is None else float(sums.right[index] / count),
+        score=None if outcome.each_class else float(sums.f[index] / count),
     )
 
 
@@ -135,7 +134,7 @@ def _cluster_ranking(outcome: TargetOutcome, entry: MethodBase, cluster: int, st
     units = top(outcome.scores(entry), entry.statistic, cluster, context.units.shape, level)
     return schema.ClusterRanking(
         top=units,
-        completeness=_completeness(outcome, entry, outcome.members(cluster)) if entry.scores_examples else None,
+        completeness=_completeness(outcome, entry, cluster) if entry.scores_examples else None,
         cancellation=outcome.moments(entry, cluster).cancellation(),
         stability=_stability(outcome, entry, cluster),
         stable_top=stable_top(units),
@@ -144,17 +143,15 @@ def _cluster_ranking(outcome: TargetOutcome, entry: MethodBase, cluster: int, st
     )
 
 
-def _completeness(outcome: TargetOutcome, entry: MethodBase, members: np.ndarray) -> schema.Completeness:
-    attribution = outcome.attribution
-    totals = outcome.scores(entry).totals[members]
-    f, f_baseline = attribution.examples.f[members], attribution.examples.f_baseline[members]
-    change = f - f_baseline
-    size = float(np.abs(change).sum())
-    comparable = outcome.context.cut and entry.complete and size >= MIN_CHANGE * float((np.abs(f) + np.abs(f_baseline)).sum())
+def _completeness(outcome: TargetOutcome, entry: MethodBase, cluster: int) -> schema.Completeness:
+    sums, totals, count = outcome.attribution.examples, outcome.scores(entry).totals, outcome.examples(cluster)
+    assert totals is not None
+    size, whole = float(sums.size[cluster]), float(sums.whole[cluster])
+    comparable = outcome.context.cut and entry.complete and size >= MIN_CHANGE * whole
     return schema.Completeness(
-        sum=float(totals.mean()),
-        expected=float(change.mean()),
-        relative_gap=float(np.abs(totals - change).sum()) / size if comparable and size else None,
+        sum=float(totals.total[cluster] / count),
+        expected=float(sums.change[cluster] / count),
+        relative_gap=float(totals.gap[cluster]) / size if comparable and size else None,
     )
 
 
@@ -171,10 +168,10 @@ def _stability(outcome: TargetOutcome, entry: MethodBase, cluster: int) -> float
 
 def _warnings(outcome: JobOutcome, by_target: list[list[schema.Ranking]], clusters: list[schema.Cluster]) -> list[schema.Warn]:
     context, attribution = outcome.context, outcome.targets[0].attribution
-    labels = context.examples.labels(attribution.membership.rows)
-    warns = [*warnings.of_job(context, context.request.methods), *warnings.of_target(context, attribution.examples)]
+    warns = [*warnings.of_job(context, context.request.methods), *warnings.of_size(context)]
+    warns += warnings.of_target(context, attribution.examples)
     warns += verdict_warnings.of_clusters(context)
-    warns += verdict_warnings.of_accuracy(attribution, None if labels is None else labels.cpu().numpy())
+    warns += verdict_warnings.of_accuracy(attribution.examples)
     for target, rankings in zip(outcome.targets, by_target, strict=True):
         warns += _of_target(target, rankings, clusters)
     # A warning about a cluster can hold for every class.
@@ -186,7 +183,7 @@ def _of_target(outcome: TargetOutcome, rankings: list[schema.Ranking], clusters:
     warns = list(warnings.of_given(context, entries))
     for index, cluster in enumerate(clusters):
         warns += verdict_warnings.of_cluster(context, index, cluster)
-        warns += warnings.of_cluster(context, outcome.attribution, index, outcome.members(index), entries)
+        warns += warnings.of_cluster(context, outcome.attribution.examples, index, entries)
         for entry, ranking in zip(entries, rankings, strict=True):
             result = ranking.clusters[cluster.name]
             warns += warnings.of_ranking(context, index, entry, outcome.moments(entry, index), result)

@@ -6,7 +6,7 @@ import numpy as np
 
 from unitrank_engine.ablation.statistics.verdict import EPSILON, MIN_TESTED
 from unitrank_engine.ablation.study import RankingStudy
-from unitrank_engine.attribution.scores import Attribution
+from unitrank_engine.attribution.examples.sums import ExampleSums
 from unitrank_engine.job.context import JobContext
 from unitrank_schemas.results import VERDICT_LABELS, Cluster, ClusterRanking, Ranking, Warn
 
@@ -28,15 +28,12 @@ def of_clusters(context: JobContext) -> Iterator[Warn]:
         )
 
 
-def of_accuracy(attribution: Attribution, labels: np.ndarray | None) -> Iterator[Warn]:
-    """The warning about a model that is worse than always predicting the commonest label.
-
-    `labels`: the label of each example, in the order of the main pass.
-    """
-    right = attribution.examples.right
-    if right is None or labels is None or not len(labels):
+def of_accuracy(sums: ExampleSums) -> Iterator[Warn]:
+    """The warning about a model that is worse than always predicting the commonest label."""
+    if sums.right is None:
         return
-    accuracy, commonest = float(right.mean()), float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+    examples, right, _ = sums.of_job.tolist()
+    accuracy, commonest = right / examples, float(sums.labels[:, 1].max() / examples)
     if accuracy < commonest:
         yield Warn(
             code="low_accuracy",

@@ -4,15 +4,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from unitrank_engine.attribution.scores import MAX_GAP, Attribution, PerExample
+from unitrank_engine.attribution.examples.sums import MAX_GAP, ExampleSums
+from unitrank_engine.attribution.fidelity import MOST_DROPS, sampled_share
 from unitrank_engine.attribution.statistics import Moments
+from unitrank_engine.job.clusters.hashed_order import blocks
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.targets import has_classes, is_linear
 from unitrank_engine.methods.batch import Notes
 from unitrank_engine.methods.given import with_unknown_rows
 from unitrank_engine.program.outputs.activation import final_activation
+from unitrank_engine.result.arrays import listed_rows
+from unitrank_schemas.checks.size import MOST_LISTED
 from unitrank_schemas.methods import MethodBase, PathMethod
 from unitrank_schemas.results import ClusterRanking, Warn
 
@@ -55,6 +57,23 @@ def of_job(context: JobContext, entries: Sequence[MethodBase]) -> Iterator[Warn]
         )
 
 
+def of_size(context: JobContext) -> Iterator[Warn]:
+    """Warnings about parts of the result that have not all examples of a very large job."""
+    listed, ranked = listed_rows(context), sum(len(cluster.rows) for cluster in context.clusters)
+    if listed is not None:
+        yield Warn(
+            code="rows_not_listed",
+            detail=f"the arrays rows/<cluster> have only the first {listed} rows of each cluster, because the job ranks {ranked} "
+            f"examples, and the rows of at most {MOST_LISTED} are listed; set a `limit` on the clusters if you need all rows",
+        )
+    if context.request.fidelity and sampled_share(context) is not None:
+        yield Warn(
+            code="fidelity_of_a_sample",
+            detail=f"`spearman`, `mann_whitney`, `wilcoxon` and `mean_difference` of the fidelity are those of about {MOST_DROPS} "
+            f"of the job's {len(context.all_rows())} examples, drawn with `seed`; `mae`, `mae_of_zero` and `bias` are those of all",
+        )
+
+
 def of_copies(resolved: Mapping[str, Any]) -> Iterator[Warn]:
     """The warning that a dataset's shards were copied. `resolved`: as `summarise` takes it."""
     if resolved.get("copied"):
@@ -77,7 +96,7 @@ def of_given(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
         )
 
 
-def of_target(context: JobContext, examples: PerExample) -> Iterator[Warn]:
+def of_target(context: JobContext, sums: ExampleSums) -> Iterator[Warn]:
     """Warnings about a target that is perhaps not the one that the request means."""
     target, name = context.request.target, context.output
     node = context.program.outputs[name].node
@@ -89,8 +108,8 @@ def of_target(context: JobContext, examples: PerExample) -> Iterator[Warn]:
             "example is explained by the raw value, which is usually the evidence for class 1; set `target.class` to 'label' to "
             "explain each example by the evidence for its own class",
         )
-    activation = final_activation(node)
-    if classes and target.output_is == "logits" and (activation or examples.probabilities.all()):
+    activation, (count, _, resemble) = final_activation(node), sums.of_job.tolist()
+    if classes and target.output_is == "logits" and (activation or resemble == count):
         reason = f"is the result of a {activation}" if activation else "has the range and the sum of probabilities on all examples"
         yield Warn(
             code="output_is_probability",
@@ -100,56 +119,49 @@ def of_target(context: JobContext, examples: PerExample) -> Iterator[Warn]:
 
 
 def _labels_are_binary(context: JobContext) -> bool:
-    labels = context.examples.labels(context.all_rows())
-    return labels is not None and bool(((labels == 0) | (labels == 1)).all())
+    rows = context.all_rows()
+    blocks_of_labels = (context.examples.labels(rows[block]) for block in blocks(len(rows)))
+    return all(labels is not None and bool(((labels == 0) | (labels == 1)).all()) for labels in blocks_of_labels)
 
 
-def of_cluster(
-    context: JobContext, attribution: Attribution, cluster: int, members: np.ndarray, entries: list[MethodBase]
-) -> Iterator[Warn]:
-    """Warnings about the examples of one cluster; `members` are their numbers in the main pass."""
-    name = context.clusters[cluster].name
-    same = int(attribution.examples.at_baseline[members].sum())
+def of_cluster(context: JobContext, sums: ExampleSums, cluster: int, entries: list[MethodBase]) -> Iterator[Warn]:
+    """Warnings about the examples of one cluster."""
+    name, count = context.clusters[cluster].name, len(context.clusters[cluster].rows)
+    same = int(sums.at_baseline[cluster])
     if same:
         yield Warn(
             code="baseline_in_cluster",
-            detail=f"{same} of {len(members)} examples equal their baseline, so there is no change of the target to explain; "
+            detail=f"{same} of {count} examples equal their baseline, so there is no change of the target to explain; "
             "leave them out, or choose another baseline",
             cluster=name,
         )
-    against = context.against(attribution.membership.rows[members])
-    if against is not None:
-        yield from _against_is_class(context, cluster, attribution.examples.classes[members], against.cpu().numpy())
-    classes = np.unique(attribution.examples.classes[members])
-    if len(classes) > 1:
+    equal = int(sums.against[cluster])
+    if equal:
+        yield Warn(
+            code="against_is_class",
+            detail=f"{equal} of {count} examples are explained for the class that they are compared with, so their scores "
+            "are 0 and make the importances smaller; leave these examples out, or choose another `target.against`",
+            cluster=name,
+        )
+    classes = sums.classes_of(cluster)
+    if classes > 1:
         yield Warn(
             code="mixed_targets",
-            detail=f"the examples are explained for {len(classes)} different classes, whose signed scores cancel in the mean; "
+            detail=f"the examples are explained for {classes} different classes, whose signed scores cancel in the mean; "
             "use clusters by label or by prediction, which have one class each",
             cluster=name,
         )
-    flat = int(attribution.examples.flat[members].sum())
-    if 2 * flat > len(members):
+    flat = int(sums.flat[cluster])
+    if 2 * flat > count:
         for entry in entries:
             if entry.looks_at_input_only():
                 yield Warn(
                     code="saturated",
-                    detail=f"the gradient at the input is exactly zero for {flat} of {len(members)} examples; use conductance, "
+                    detail=f"the gradient at the input is exactly zero for {flat} of {count} examples; use conductance, "
                     "which takes gradients along the whole path, or the score 'logit', which saturates less than 'probability'",
                     cluster=name,
                     ranking=entry.id,
                 )
-
-
-def _against_is_class(context: JobContext, cluster: int, classes: np.ndarray, against: np.ndarray) -> Iterator[Warn]:
-    equal = int((classes == against).sum())
-    if equal:
-        yield Warn(
-            code="against_is_class",
-            detail=f"{equal} of {len(classes)} examples are explained for the class that they are compared with, so their scores "
-            "are 0 and make the importances smaller; leave these examples out, or choose another `target.against`",
-            cluster=context.clusters[cluster].name,
-        )
 
 
 def of_ranking(context: JobContext, cluster: int, entry: MethodBase, moments: Moments, result: ClusterRanking) -> Iterator[Warn]:

@@ -17,7 +17,7 @@ import torch
 
 from unitrank_engine.job.context import JobContext
 
-FORMAT = 5
+FORMAT = 6
 """Increase this number when a part's arrays change, or the engine adds any sum in a new order."""
 REQUEST = {"layer", "at", "units", "output", "target", "baseline", "preprocess", "inputs", "labels", "seed"}
 """Fields of a request that every part depends on, besides the contents and the clusters."""
@@ -46,8 +46,10 @@ def fingerprint_of_job(context: JobContext, batch: int) -> str:
 
 def _memberships(context: JobContext) -> list[object]:
     """Return each cluster's name, and the digests of its rows and of their sides."""
+    if context.column is not None:
+        return [*(cluster.name for cluster in context.clusters), digest(context.column.slots)]
     return [
-        [cluster.name, digest(cluster.rows), digest(halves.sides)]
+        [cluster.name, digest(cluster.rows[:]), digest(halves.sides)]
         for cluster, halves in zip(context.clusters, context.halves, strict=True)
     ]
 

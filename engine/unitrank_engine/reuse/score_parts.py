@@ -6,37 +6,41 @@ import numpy as np
 import torch
 
 from unitrank_engine.attribution.bootstrap import STATISTICS
+from unitrank_engine.attribution.examples.sums import ExampleSums, GapSums, TotalSums
 from unitrank_engine.attribution.projections import AVERAGED
-from unitrank_engine.attribution.scores import Drops, MethodScores, PathGaps, PerExample
+from unitrank_engine.attribution.scores import Drops, MethodScores
 from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.methods.batch import Notes
 from unitrank_schemas.methods import MethodBase, PathMethod, Statistic
 from unitrank_tables.part import Part
+from unitrank_tables.range_result import RangeResult
 
-GAPS = ("gap", "change", "hidden", "f", "f_baseline")
-"""The arrays of a path method's gaps."""
-
-
-def of_examples(examples: PerExample) -> Part:
-    """Make a part of the values that do not depend on the method."""
-    arrays = {name: getattr(examples, name) for name in ("f", "f_baseline", "classes", "flat", "at_baseline", "probabilities")}
-    return Part(arrays if examples.right is None else arrays | {"right": examples.right})
+ROWS = ("classes", "labels")
+"""The arrays of `ExampleSums` that are not added."""
 
 
-def examples_from(part: Part) -> PerExample:
-    arrays = dict(part.arrays)
-    return PerExample(right=arrays.pop("right", None), **arrays)
+def of_examples(examples: ExampleSums) -> Part:
+    """Make a part of the sums that do not depend on the method."""
+    result = examples.result()
+    return Part({**result.sums, **result.rows})
+
+
+def examples_from(part: Part) -> ExampleSums:
+    """Read the part that `of_examples` made. Raises KeyError for a damaged part."""
+    rows = {name: part.arrays[name] for name in ROWS}
+    return ExampleSums.from_result(RangeResult({name: each for name, each in part.arrays.items() if name not in ROWS}, rows))
 
 
 def of_scores(scores: MethodScores) -> Part:
     """Make a part of a method's sums, totals and notes, without its kept examples."""
     metadata = scores.notes.to_json()
-    sums = scores.sums
-    arrays = {"sums": sums.sums.cpu().numpy(), "counts": sums.counts, "totals": scores.totals}
+    sums, totals = scores.sums, scores.totals
+    assert totals is not None
+    arrays = {"sums": sums.sums.cpu().numpy(), "counts": sums.counts, "total": totals.total, "gap": totals.gap}
     arrays |= {f"in_top/{statistic}": shares for statistic, shares in scores.in_top.items()}
     gaps = scores.path_gaps
-    return Part(arrays if gaps is None else arrays | {name: getattr(gaps, name) for name in GAPS}, metadata)
+    return Part(arrays if gaps is None else arrays | {"path_gaps": gaps.sums}, metadata)
 
 
 def scores_from(part: Part, entry: MethodBase, context: JobContext) -> MethodScores:
@@ -48,9 +52,10 @@ def scores_from(part: Part, entry: MethodBase, context: JobContext) -> MethodSco
     # A copy, because a part's arrays can be read-only.
     sums = Sums.of(np.array(arrays["sums"]), arrays["counts"], device=context.device)
     notes = Notes.from_json(metadata)
-    gaps = PathGaps(**{name: arrays[name] for name in GAPS}) if isinstance(entry, PathMethod) else None
+    gaps = GapSums(arrays["path_gaps"]) if isinstance(entry, PathMethod) else None
     in_top = {statistic: arrays[f"in_top/{statistic}"] for statistic in STATISTICS if f"in_top/{statistic}" in arrays}
-    return MethodScores(entry, sums, arrays["totals"], notes=notes, path_gaps=gaps, in_top=in_top)
+    totals = TotalSums(arrays["total"], arrays["gap"])
+    return MethodScores(entry, sums, totals, notes=notes, path_gaps=gaps, in_top=in_top)
 
 
 def of_kept(scores: MethodScores) -> Part:
@@ -81,12 +86,13 @@ def projections_from(part: Part) -> dict[Statistic, np.ndarray]:
 def of_drops(drops: Drops | None) -> Part:
     """Make a part of a method's predicted and actual drops."""
     assert drops is not None
-    return Part({"predicted": drops.predicted, "actual": drops.actual})
+    arrays = {"predicted": drops.predicted, "actual": drops.actual}
+    return Part(arrays if drops.sums is None else arrays | {"sums": drops.sums})
 
 
 def drops_from(part: Part) -> Drops:
     """Read the part that `of_drops` made. Raises KeyError for a damaged part."""
-    return Drops(part.arrays["predicted"], part.arrays["actual"])
+    return Drops(part.arrays["predicted"], part.arrays["actual"], part.arrays.get("sums"))
 
 
 MAKERS: dict[str, Callable[[MethodScores, Drops | None], Part]] = {

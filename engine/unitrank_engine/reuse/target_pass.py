@@ -6,13 +6,14 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from unitrank_engine.attribution.examples.sums import ExampleSums
 from unitrank_engine.attribution.fidelity import FidelityObserver
 from unitrank_engine.attribution.grids import needs_of, squared
 from unitrank_engine.attribution.open_spacing import PathsNotResolved, resolved
 from unitrank_engine.attribution.projections import projected_statistics
-from unitrank_engine.attribution.scores import Attribution, Drops, MethodScores, PerExample, score_key
+from unitrank_engine.attribution.scores import Attribution, Drops, MethodScores, score_key
 from unitrank_engine.attribution.target_pass import TargetPass
-from unitrank_engine.job.clusters.membership import Membership
+from unitrank_engine.job.clusters.membership import Membership, membership_of
 from unitrank_engine.job.fills import Fills
 from unitrank_engine.reuse import score_parts
 from unitrank_engine.reuse.parts import JobParts, read_part
@@ -27,7 +28,7 @@ class EarlierScores:
 
     by_key: Mapping[str, MethodScores]
     """`score_key` → the method's scores."""
-    examples: PerExample | None
+    examples: ExampleSums | None
     """None where this job must compute these values."""
     drops: Mapping[str, Drops]
     """`score_key` → the predicted and actual drops, for the fidelity."""
@@ -69,7 +70,7 @@ class CachedTargetPass:
                 break
             self._use_adaptive(unresolved)
         fresh = [entry for entry in self.entries if not self.reuses(entry)]
-        # `PerExample.flat` needs the gradients of all methods, unless an earlier job left it.
+        # `ExampleSums.flat` needs the gradients of all methods, unless an earlier job left it.
         needs = needs_of(self.entries if self.earlier.examples is None else fresh)
         open_keys = [key for key in self._open_keys() if key not in self.earlier.by_key]
         self.target = TargetPass(self._fills, fresh, needs, open_keys)
@@ -91,7 +92,7 @@ class CachedTargetPass:
     def _resolves_earlier(self, key: str) -> bool:
         """Return False where an earlier job's scores show that the default does not suffice."""
         scores = self.earlier.by_key.get(key)
-        return scores is None or resolved(self.context, scores, self.membership)
+        return scores is None or resolved(scores.path_gaps)
 
     def _use_adaptive(self, keys: Collection[str]) -> None:
         """Give the open entries with these keys the spacing `adaptive`."""
@@ -105,7 +106,7 @@ class CachedTargetPass:
 
     @cached_property
     def membership(self) -> Membership:
-        return Membership.of(self.context, self._fills.baselines.grouped)
+        return membership_of(self.context, self._fills.baselines.grouped)
 
     def reuses(self, entry: MethodBase) -> bool:
         """Return True where the method's scores come from an earlier job."""

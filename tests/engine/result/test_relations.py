@@ -34,7 +34,7 @@ def by_label(scores: np.ndarray, labels: np.ndarray, statistic: str = "mean") ->
 
 def order_of(labels: np.ndarray) -> ExampleOrder:
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    return ExampleOrder(len(labels), members, members)
+    return ExampleOrder(len(labels), len(labels), [len(each) for each in members], members, members)
 
 
 def ranking(scores: np.ndarray, labels: np.ndarray, id: str = "gradient", statistic: Statistic = "mean") -> Computed:

@@ -22,6 +22,9 @@ from unitrank_worker.process.channel import Channel, Closed, Message
 
 log = structlog.get_logger()
 
+JOINED_BYTES = 4 << 30
+"""Largest joined result of a pass: the cluster of each row takes one or two bytes."""
+
 
 class DriverProcess:
     """The process that is Ray's driver, which starts with the first job that is divided.
@@ -67,7 +70,8 @@ class DriverProcess:
                 start_new_session=True,
             )
             unless_started.pop_all()
-        self._channel = Channel(here, payload_bytes=self._payload_bytes, send_seconds=SEND_SECONDS)
+        largest = max(self._payload_bytes, JOINED_BYTES)
+        self._channel = Channel(here, payload_bytes=largest, send_seconds=SEND_SECONDS)
 
     def send(self, content: Json, payload: bytes = b"") -> None:
         """Send a message. Raises Closed if the driver has ended."""

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-ORDER_BYTES = 1 << 30
-"""Largest payload from the parent: parts of earlier jobs."""
+ORDER_BYTES = 4 << 30
+"""Largest payload from the parent: parts of earlier jobs, or the joined result of a pass."""
 
 
 def serve(channel: Channel, engine: "Engine", scratch: Path, unconfined: str | None = None) -> None:

@@ -74,6 +74,8 @@ class ParentParts:
     def put(self, parts: Mapping[str, Part]) -> None:
         """Send parts to the parent, which keeps them for later jobs."""
         for fingerprint, part in parts.items():
+            if sum(array.nbytes for array in part.arrays.values()) > self._channel.payload_bytes:
+                continue
             data = encode_part(part)
             if len(data) <= self._channel.payload_bytes:
                 self._channel.send({"keep_part": fingerprint}, data)

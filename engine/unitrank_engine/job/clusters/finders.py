@@ -1,6 +1,6 @@
 """Finds the clusters of a job: the rows of the dataset that are ranked together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,34 +8,74 @@ import numpy as np
 
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.clusters.forward import Forward
-from unitrank_engine.job.clusters.hashed_order import MOST_PERMUTED, HashedOrder
+from unitrank_engine.job.clusters.hashed_order import MOST_PERMUTED, HashedOrder, blocks, shuffled
 from unitrank_engine.job.clusters.kmeans import partition, reads
+from unitrank_engine.job.clusters.rows import MOST_HELD, Rows
+from unitrank_engine.job.clusters.slot_column import SlotColumn
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.jobs import clusters as schema
 from unitrank_tables import Table
 
 MAX_CLUSTERS = 10_000
+MOST_COUNTED = 1_000_000
+"""Distinct values of a field, at most, that are counted for the error about too many clusters."""
 
 
 @dataclass(frozen=True)
 class ClusterRows:
-    """A cluster: its name, and its dataset rows, each once."""
+    """A cluster: its name, and its dataset rows, ascending and each once."""
 
     name: str
-    rows: np.ndarray
+    rows: Rows
 
 
-def find_clusters(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> list[ClusterRows]:
-    """The clusters of the job, in the order of their values or as the request lists them.
+@dataclass(frozen=True)
+class LabelledRows:
+    """Clusters that have every row of the dataset, each in one of them.
+
+    `names`: of the clusters. `labels`: the number of each row's cluster, as small integers.
+    """
+
+    names: Sequence[str]
+    labels: np.ndarray
+
+
+NamedRows = list[tuple[str, np.ndarray]]
+FoundRows = NamedRows | LabelledRows
+
+
+@dataclass(frozen=True)
+class JobClusters:
+    """The clusters of a job.
+
+    `column`: has the cluster of each row, where all rows of a large dataset are in one each.
+    """
+
+    clusters: list[ClusterRows]
+    column: SlotColumn | None = None
+
+
+def find_rows(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> FoundRows:
+    """The rows of the clusters, in the order of their values or as the request lists them.
 
     `forward`: passes through the model, for clusters by prediction and by k-means.
 
-    Raises EngineError `empty_cluster`, `too_many_clusters` or `too_few_examples`.
+    Raises EngineError `too_few_examples`, `too_many_clusters`, `wrong_shape` and `non_finite`.
     """
-    named_rows = FINDERS[type(request.clusters)](request, table, forward, streams)
-    limit = request.clusters.limit
-    clusters = [ClusterRows(name, _limited(rows, limit, streams, name)) for name, rows in named_rows]
+    return FINDERS[type(request.clusters)](request, table, forward, streams)
+
+
+def clusters_of(named_rows: FoundRows, limit: int | None, streams: RandomStreams) -> JobClusters:
+    """The clusters with these rows. `limit`: largest number of rows of a cluster.
+
+    Raises EngineError `empty_cluster` or `too_many_clusters`.
+    """
+    if isinstance(named_rows, LabelledRows) and limit is None and len(named_rows.labels) > MOST_HELD:
+        column = SlotColumn(named_rows.labels, clusters=len(named_rows.names))
+        return JobClusters([ClusterRows(name, column.of_cluster(index)) for index, name in enumerate(named_rows.names)], column)
+    pairs = _grouped(named_rows) if isinstance(named_rows, LabelledRows) else named_rows
+    clusters = [ClusterRows(name, _limited(rows, limit, streams, name)) for name, rows in pairs]
     empty = [cluster.name for cluster in clusters if len(cluster.rows) == 0]
     if not clusters:
         raise EngineError("empty_cluster", "the dataset has no examples; a cluster needs at least one")
@@ -44,38 +84,50 @@ def find_clusters(request: JobRequest, table: Table, forward: Forward, streams: 
         raise EngineError("empty_cluster", f"cluster {name!r} has no examples; each cluster needs at least one")
     count = len(clusters)
     if count > MAX_CLUSTERS:
-        raise EngineError("too_many_clusters", f"the job has {count} clusters; at most {MAX_CLUSTERS} are accepted in one job")
-    return clusters
+        raise _too_many(count)
+    return JobClusters(clusters)
 
 
-def _limited(rows: np.ndarray, limit: int | None, streams: RandomStreams, name: str) -> np.ndarray:
+def _too_many(count: int) -> EngineError:
+    return EngineError("too_many_clusters", f"the job has {count} clusters; at most {MAX_CLUSTERS} are accepted in one job")
+
+
+def _grouped(named_rows: LabelledRows) -> Iterator[tuple[str, Rows]]:
+    """The rows of each cluster."""
+    if len(named_rows.labels) > MOST_HELD:
+        column = SlotColumn(named_rows.labels, clusters=len(named_rows.names))
+        return ((name, column.of_cluster(index)) for index, name in enumerate(named_rows.names))
+    order = np.argsort(named_rows.labels, kind="stable")
+    sizes = np.bincount(named_rows.labels, minlength=len(named_rows.names))
+    return zip(named_rows.names, np.split(order, np.cumsum(sizes)[:-1]), strict=True)
+
+
+def _limited(rows: Rows, limit: int | None, streams: RandomStreams, name: str) -> Rows:
     if limit is None or len(rows) <= limit:
-        return rows
+        return rows if isinstance(rows, np.ndarray) else rows[:]
     generator = streams.generator("limit", name)
     if len(rows) > MOST_PERMUTED:
         return np.sort(rows[HashedOrder(generator).first(rows, limit)])
-    return np.sort(generator.permutation(rows)[:limit])
+    return np.sort(rows[shuffled(generator, len(rows))[:limit]])
 
 
-NamedRows = list[tuple[str, np.ndarray]]
+def _all(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> FoundRows:
+    return LabelledRows(["all"], np.zeros(table.examples, np.uint8))
 
 
-def _all(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> NamedRows:
-    return [("all", np.arange(table.examples))]
-
-
-def _by_label(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> NamedRows:
+def _by_label(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> FoundRows:
     assert request.labels is not None
-    return _by_value(table.read(request.labels, slice(None)))
+    return _by_value(table, request.labels)
 
 
-def _by_prediction(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> NamedRows:
-    return _by_value(forward.classes(np.arange(table.examples)))
+def _by_prediction(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> FoundRows:
+    predicted = forward.classes(table.examples)
+    return labelled(len(predicted), lambda block: predicted[block])
 
 
-def _by_field(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> NamedRows:
+def _by_field(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> FoundRows:
     assert isinstance(request.clusters, schema.ByField)
-    return _by_value(table.read(request.clusters.field, slice(None)))
+    return _by_value(table, request.clusters.field)
 
 
 def _members(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> NamedRows:
@@ -83,35 +135,68 @@ def _members(request: JobRequest, table: Table, forward: Forward, streams: Rando
     return [(name, np.unique(np.array(rows, dtype=np.int64))) for name, rows in request.clusters.members.items()]
 
 
-def _kmeans(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> NamedRows:
+def _kmeans(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> FoundRows:
     clusters, count = request.clusters, table.examples
     assert isinstance(clusters, schema.KMeans)
     if clusters.k > count:
         raise EngineError("too_few_examples", f"k is {clusters.k}, and the dataset has {count} examples; k can be at most {count}")
     units = forward.program.place(clusters.layer, "output").units
     values = forward.at(clusters.layer, reads(count, clusters.k, units))
-    groups = partition(count, clusters.k, units, values.of, streams.generator("kmeans"), forward.map)
-    return [(str(index), rows) for index, rows in enumerate(groups)]
+    labels = partition(count, clusters.k, units, values.of, streams.generator("kmeans"), forward.map)
+    return LabelledRows([str(index) for index in range(int(labels.max()) + 1)], labels)
 
 
-def _by_value(values: np.ndarray) -> NamedRows:
-    if values.ndim != 1:
-        shape = list(values.shape)
+def _by_value(table: Table, name: str) -> FoundRows:
+    """Rows with equal values of the field are in one cluster."""
+    shape = [table.examples, *table.fields[name]["shape"][1:]]
+    if len(shape) != 1:
         raise EngineError("wrong_shape", f"the field of the clusters has the shape {shape}; expected one value for each example")
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        row = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise EngineError("non_finite", f"the field of the clusters is NaN or infinite in row {row}; its values must be finite")
-    distinct, value_of_row = np.unique(values, return_inverse=True)
-    order = np.argsort(value_of_row, kind="stable")
-    groups = np.split(order, np.cumsum(np.bincount(value_of_row))[:-1])
-    return [(_name(value), rows) for value, rows in zip(distinct.tolist(), groups, strict=True)]
+
+    def values(block: slice) -> np.ndarray:
+        read = table.read(name, block)
+        if read.dtype.kind == "f" and not np.isfinite(read).all():
+            row = int(block.start + np.flatnonzero(~np.isfinite(read))[0])
+            raise EngineError("non_finite", f"the field of the clusters is NaN or infinite in row {row}; its values must be finite")
+        return read
+
+    return labelled(table.examples, values)
+
+
+def labelled(count: int, values: Callable[[slice], np.ndarray]) -> FoundRows:
+    """Clusters of rows with equal values, in the order of the values.
+
+    `count`: the number of rows. `values`: returns those of a block of rows.
+
+    Raises EngineError `too_many_clusters`.
+    """
+    if not count:
+        return []
+    labels, distinct = np.empty(count, np.uint8), values(slice(0, 1))
+    for block in blocks(count):
+        read = values(block)
+        new = np.setdiff1d(read, distinct)
+        # New values get the next numbers, so that the rows before keep theirs.
+        distinct = np.concatenate([distinct, new])
+        if len(distinct) > MOST_COUNTED:
+            raise _too_many(len(distinct))
+        if len(distinct) > 2 ** (8 * labels.itemsize):
+            labels = labels.astype(np.uint16 if labels.itemsize == 1 else np.uint32)
+        order = np.argsort(distinct, kind="stable")
+        labels[block] = order[np.searchsorted(distinct[order], read)]
+    ranks = np.empty(len(distinct), labels.dtype)
+    ranks[np.argsort(distinct, kind="stable")] = np.arange(len(distinct))
+    if len(distinct) > MAX_CLUSTERS:
+        raise _too_many(len(distinct))
+    for block in blocks(count):
+        labels[block] = ranks[labels[block]]
+    return LabelledRows([_name(value) for value in np.sort(distinct).tolist()], labels)
 
 
 def _name(value: Any) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-FINDERS: dict[type, Callable[[JobRequest, Table, Forward, RandomStreams], NamedRows]] = {
+FINDERS: dict[type, Callable[[JobRequest, Table, Forward, RandomStreams], FoundRows]] = {
     schema.All: _all,
     schema.ByLabel: _by_label,
     schema.ByPrediction: _by_prediction,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Int, Integer
 from torch import Tensor
 
 from unitrank_engine.errors import EngineError
@@ -49,17 +49,23 @@ class Forward:
         self.runner = runner or LocalRunner()
         self.rows_done = 0
 
-    def classes(self, rows: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
-        """The classes that the model predicts for these rows."""
-        self.meter.plan(STAGE, len(rows), sum(self.program.costs.values()))
+    def classes(self, count: int) -> Integer[np.ndarray, " rows"]:
+        """The classes that the model predicts for the first rows of the dataset, as small numbers.
+
+        `count`: the number of rows.
+        """
+        self.meter.plan(STAGE, count, sum(self.program.costs.values()))
+        shape = self.program.outputs[self.output].shape
+        dtype = np.min_scalar_type(max(1, *(size or 1 for size in shape)))
 
         def predict(inputs: tuple[Tensor, ...]) -> np.ndarray:
             return predicted(self.target, self.program.forward(inputs, self.output)).cpu().numpy()
 
         def classes(part: range) -> np.ndarray:
-            return np.concatenate([predict(inputs) for _, inputs in self._batches(rows[part.start : part.stop])])
+            rows = np.arange(part.start, part.stop)
+            return np.concatenate([predict(inputs) for _, inputs in self._batches(rows)]).astype(dtype)
 
-        return self.map(len(rows), classes)
+        return self.map(count, classes)
 
     def map(self, count: int, values: Callable[[range], np.ndarray]) -> np.ndarray:
         """The values of this many rows, which `values` computes for ranges of them."""

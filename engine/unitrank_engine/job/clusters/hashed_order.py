@@ -7,7 +7,9 @@ distinct rows, because each of its steps is a bijection of the numbers of 64 bit
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt64
+from jaxtyping import Bool, Float, Int, UInt64
+
+from unitrank_engine.job.clusters.rows import Rows
 
 MOST_PERMUTED = 10**7
 """Clusters with more rows get a hashed order: a permutation would take 8 bytes a row."""
@@ -29,24 +31,25 @@ class HashedOrder:
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return z ^ (z >> np.uint64(31))
 
-    def below(self, rows: Int[np.ndarray, " rows"], share: float) -> Bool[np.ndarray, " rows"]:
+    def below(self, rows: Rows, share: float) -> Bool[np.ndarray, " rows"]:
         """Whether each row is in the part of the order that has this share of all rows."""
         chosen = np.empty(len(rows), dtype=bool)
         for block in blocks(len(rows)):
-            # The upper 53 bits as a number from 0 to 1.
-            chosen[block] = (self.hashes(rows[block]) >> np.uint64(11)) * 2.0**-53 < share
+            chosen[block] = self.shares(rows[block]) < share
         return chosen
 
-    def first(
-        self, rows: Int[np.ndarray, " rows"], count: int, eligible: Bool[np.ndarray, " rows"] | None = None
-    ) -> Int[np.ndarray, " first"]:
+    def shares(self, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
+        """The place of each row in the order, from 0 to 1: the upper 53 bits of its hash."""
+        return np.asarray((self.hashes(rows) >> np.uint64(11)) * 2.0**-53)
+
+    def first(self, rows: Rows, count: int, eligible: Bool[np.ndarray, " rows"] | None = None) -> Int[np.ndarray, " first"]:
         """The positions in `rows` of the first `count` eligible rows, in the hashed order."""
         positions = np.empty(0, dtype=np.int64)
         hashes = np.empty(0, dtype=np.uint64)
         for block in blocks(len(rows)):
-            these = np.arange(block.start, block.stop) if eligible is None else block.start + np.flatnonzero(eligible[block])
-            positions = np.concatenate([positions, these])
-            hashes = np.concatenate([hashes, self.hashes(rows[these])])
+            these = np.arange(block.stop - block.start) if eligible is None else np.flatnonzero(eligible[block])
+            positions = np.concatenate([positions, block.start + these])
+            hashes = np.concatenate([hashes, self.hashes(rows[block][these])])
             if len(positions) > count:
                 smallest = np.argpartition(hashes, count)[:count]
                 positions, hashes = positions[smallest], hashes[smallest]
@@ -56,3 +59,10 @@ class HashedOrder:
 def blocks(count: int) -> Iterator[slice]:
     """The positions from 0 to `count` in blocks."""
     return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
+
+
+def shuffled(generator: np.random.Generator, count: int) -> Int[np.ndarray, " count"]:
+    """The positions from 0 to `count` as `generator.permutation` orders them, in 4 bytes each."""
+    positions = np.arange(count, dtype=np.int32 if count < 2**31 else np.int64)
+    generator.shuffle(positions)
+    return positions

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from unitrank_engine.job.clusters.finders import ClusterRows
-from unitrank_engine.job.clusters.hashed_order import MOST_PERMUTED, HashedOrder
+from unitrank_engine.job.clusters.hashed_order import MOST_PERMUTED, HashedOrder, blocks, shuffled
+from unitrank_engine.job.clusters.rows import Rows
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_tables import Table
 
@@ -24,7 +25,7 @@ class Halves:
     """
 
     sides: np.ndarray
-    """For each member 0 (ranks) or 1 (tests)."""
+    """For each member 0 (ranks) or 1 (tests). Empty where the column of a large job has them."""
     tested: np.ndarray
     """Positions of members, at most the number that the job allows."""
     ranked_on: int
@@ -62,47 +63,82 @@ def halve(
     `brought`: whether no ranking of the job is made from its examples. All unmarked members test
         then. The first half still serves as the ranking side of the controls.
     """
-    groups = None if rule in ("half", "none") else table.read(rule, cluster.rows)
-    marked = _marked(table, cluster.rows, made_on, groups)
+    rows = cluster.rows
+    groups = None if rule in ("half", "none") else _read(table, rule, rows)
+    marked = _marked(table, rows, made_on, groups)
     in_sample = rule == "none" and not brought
-    if len(cluster.rows) > MOST_PERMUTED:
+    tests_all = in_sample or brought
+    if len(rows) > MOST_PERMUTED:
         hashed = HashedOrder(streams.generator("split", cluster.name))
-        sides = _hashed_sides(hashed, cluster.rows, groups, marked)
-        tests = ~marked if in_sample or brought else sides == 1
-        tested = hashed.first(cluster.rows, min(limit, len(cluster.rows)), tests)
-        return _halves(sides, tested, marked, in_sample=in_sample, brought=brought)
-    order = streams.generator("split", cluster.name).permutation(len(cluster.rows))
-    marked_first = np.concatenate([order[marked[order]], order[~marked[order]]])
-    half = max((len(order) + 1) // 2, int(marked.sum()))
-    sides = np.ones(len(order), dtype=np.int64)
-    sides[marked_first[:half] if groups is None else _whole_groups(groups, marked_first, half)] = 0
-    tested = order[~marked[order]] if in_sample or brought else order[sides[order] == 1]
-    return _halves(sides, tested[:limit], marked, in_sample=in_sample, brought=brought)
+        sides = _hashed_sides(hashed, rows, groups, marked)
+        tests = None if tests_all and marked is None else ~marked if tests_all and marked is not None else sides.view(bool)
+        tested = hashed.first(rows, min(limit, len(rows)), tests)
+    else:
+        order = shuffled(streams.generator("split", cluster.name), len(rows))
+        sides = _permuted_sides(order, groups, marked)
+        tested = _first(order, limit, marked if tests_all else sides == 0)
+    return _halves(sides, tested, marked, in_sample=in_sample, brought=brought)
 
 
-def _halves(sides: np.ndarray, tested: np.ndarray, marked: np.ndarray, *, in_sample: bool, brought: bool) -> Halves:
-    ranked_on = len(sides) if in_sample else int(marked.sum()) if brought else int((sides == 0).sum())
-    return Halves(sides, tested, ranked_on, in_sample, bool(marked.all()))
+def _halves(sides: np.ndarray, tested: np.ndarray, marked: np.ndarray | None, *, in_sample: bool, brought: bool) -> Halves:
+    count = 0 if marked is None else int(marked.sum())
+    ranked_on = len(sides) if in_sample else count if brought else len(sides) - int(np.count_nonzero(sides))
+    return Halves(sides, tested, ranked_on, in_sample, count == len(sides))
 
 
-def _hashed_sides(hashed: HashedOrder, rows: np.ndarray, groups: np.ndarray | None, marked: np.ndarray) -> np.ndarray:
+def _permuted_sides(order: np.ndarray, groups: np.ndarray | None, marked: np.ndarray | None) -> np.ndarray:
     """The side of each member, as numbers of one byte."""
-    count = int(marked.sum())
+    half = (len(order) + 1) // 2
+    if marked is not None:
+        order = np.concatenate([order[marked[order]], order[~marked[order]]])
+        half = max(half, int(marked.sum()))
+    sides = np.ones(len(order), dtype=np.int8)
+    sides[order[:half] if groups is None else _whole_groups(groups, order, half)] = 0
+    return sides
+
+
+def _first(order: np.ndarray, count: int, excluded: np.ndarray | None) -> np.ndarray:
+    """The first members in the order that are not excluded. `count`: their number, at most."""
+    first = np.zeros(0, dtype=np.int64)
+    for block in blocks(len(order)):
+        members = order[block]
+        first = np.concatenate([first, members if excluded is None else members[~excluded[members]]])[:count]
+        if len(first) == count:
+            break
+    return first
+
+
+def _hashed_sides(hashed: HashedOrder, rows: Rows, groups: np.ndarray | None, marked: np.ndarray | None) -> np.ndarray:
+    """The side of each member, as numbers of one byte."""
+    count = 0 if marked is None else int(marked.sum())
     share = max(0.0, ((len(rows) + 1) // 2 - count) / max(len(rows) - count, 1))
     if groups is not None:
         _, first, group_of_member = np.unique(groups, return_index=True, return_inverse=True)
         ranks = hashed.below(rows[first], share)[group_of_member]
     else:
         ranks = hashed.below(rows, share)
-    sides: np.ndarray = (~(ranks | marked)).astype(np.int8)
+    if marked is not None:
+        ranks |= marked
+    sides: np.ndarray = np.logical_not(ranks, out=ranks).view(np.int8)
     return sides
 
 
-def _marked(table: Table, rows: np.ndarray, made_on: Sequence[str], groups: np.ndarray | None) -> np.ndarray:
-    """Which members made given scores; with groups, all members of their groups."""
+def _read(table: Table, field: str, rows: Rows) -> np.ndarray:
+    """The values of a field for these rows, which are read in blocks."""
+    return np.concatenate([table.read(field, rows[block]) for block in blocks(len(rows))] or [table.read(field, rows[:0])])
+
+
+def _marked(table: Table, rows: Rows, made_on: Sequence[str], groups: np.ndarray | None) -> np.ndarray | None:
+    """Which members made given scores; with groups, all members of their groups.
+
+    None where no field marks rows.
+    """
+    if not made_on:
+        return None
     marked = np.zeros(len(rows), dtype=bool)
     for field in made_on:
-        marked |= table.read(field, rows).astype(bool)
+        for block in blocks(len(rows)):
+            marked[block] |= table.read(field, rows[block]).astype(bool)
     return marked if groups is None else np.isin(groups, groups[marked])
 
 

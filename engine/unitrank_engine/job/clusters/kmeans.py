@@ -5,10 +5,14 @@ examples, read in chunks, place the centres. Then each example is assigned to th
 Memory grows with the size of a chunk, with the k centres, and by one number for each example.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Integer
+
+from unitrank_engine.job.clusters.hashed_order import MOST_PERMUTED, HashedOrder, blocks, shuffled
+from unitrank_engine.job.clusters.rows import RowRange
 
 CHUNK_ROWS = 1024
 CHUNK_BYTES = 64 * 2**20
@@ -16,7 +20,7 @@ INITS = 3
 FIT_ROWS = 100_000
 """Rows of the seeded order that place the centres, at most."""
 
-Values = Callable[[Int[np.ndarray, " rows"]], Float32[np.ndarray, "rows units"]]
+Values = Callable[[Integer[np.ndarray, " rows"]], Float32[np.ndarray, "rows units"]]
 """Dataset rows → the values that they are compared by."""
 MapRows = Callable[[int, Callable[[range], np.ndarray]], np.ndarray]
 """Takes a number of rows and a function of a range of them; returns the function's values."""
@@ -42,20 +46,19 @@ def reads(count: int, k: int, units: int) -> int:
 
 def partition(
     count: int, k: int, units: int, values: Values, generator: np.random.Generator, map_rows: MapRows = _at_once
-) -> list[Int[np.ndarray, " members"]]:
-    """The rows of each cluster, ascending; the largest cluster comes first.
+) -> Integer[np.ndarray, " rows"]:
+    """The number of each row's cluster, as a small integer; the largest cluster is number 0.
 
-    Empty clusters are left out.
+    Of equally large clusters, the one with the smallest row comes first. Empty ones have no number.
 
     `count`: the number of rows, at least k.
     `units`: the number of values of one row.
 
     >>> x = np.array([[0], [100], [1], [101], [2]], dtype=np.float32)
-    >>> clusters = partition(5, 2, 1, lambda rows: x[rows], np.random.default_rng(0))
-    >>> [rows.tolist() for rows in clusters]
-    [[0, 2, 4], [1, 3]]
+    >>> partition(5, 2, 1, lambda rows: x[rows], np.random.default_rng(0)).tolist()
+    [0, 1, 0, 1, 0]
     """
-    order, size = generator.permutation(count)[:FIT_ROWS], rows_of_chunk(k, units)
+    order, size = _first_rows(count, generator), rows_of_chunk(k, units)
     chunks = [np.sort(order[start : start + size]) for start in range(0, len(order), size)]
     seed = int(generator.integers(2**32))
     if count <= size:
@@ -63,11 +66,18 @@ def partition(
         return _by_size(nearest)
     (centres,) = map_rows(1, lambda _: _fitted(k, seed, chunks, values)[0][None])
 
-    def assigned(part: range) -> Int[np.ndarray, " rows"]:
+    def assigned(part: range) -> Integer[np.ndarray, " rows"]:
         pieces = [np.arange(start, min(start + size, part.stop)) for start in range(part.start, part.stop, size)]
         return np.concatenate([_nearest(values(rows), centres) for rows in pieces])
 
     return _by_size(map_rows(count, assigned))
+
+
+def _first_rows(count: int, generator: np.random.Generator) -> Integer[np.ndarray, " rows"]:
+    """The rows that place the centres."""
+    if count > MOST_PERMUTED:
+        return HashedOrder(generator).first(RowRange(count), FIT_ROWS)
+    return shuffled(generator, count)[:FIT_ROWS].astype(np.int64)
 
 
 def _fitted(k: int, seed: int, chunks: Sequence[np.ndarray], values: Values) -> tuple[np.ndarray, np.ndarray]:
@@ -78,26 +88,28 @@ def _fitted(k: int, seed: int, chunks: Sequence[np.ndarray], values: Values) -> 
     model = MiniBatchKMeans(k, n_init=INITS, random_state=seed)
     first = values(chunks[0])
     model.fit(first)
-    nearest = np.asarray(model.predict(first), dtype=np.int32)
+    nearest = np.asarray(model.predict(first), dtype=np.min_scalar_type(k))
     del first
     for rows in chunks[1:]:
         model.partial_fit(values(rows))
     return model.cluster_centers_, nearest
 
 
-def _nearest(values: Float32[np.ndarray, "rows units"], centres: np.ndarray) -> Int[np.ndarray, " rows"]:
+def _nearest(values: Float32[np.ndarray, "rows units"], centres: np.ndarray) -> Integer[np.ndarray, " rows"]:
     """The number of the nearest centre of each row."""
     from sklearn.metrics import pairwise_distances_argmin
 
-    return np.asarray(pairwise_distances_argmin(values, centres), dtype=np.int32)
+    return np.asarray(pairwise_distances_argmin(values, centres), dtype=np.min_scalar_type(len(centres)))
 
 
-def _by_size(nearest: Int[np.ndarray, " rows"]) -> list[Int[np.ndarray, " members"]]:
-    """The rows of each cluster, the largest cluster first.
-
-    Of equally large clusters, the one with the smallest row comes first.
-    """
-    grouped = np.argsort(nearest, kind="stable")
-    sizes = np.bincount(nearest)
-    groups = [rows for rows in np.split(grouped, np.cumsum(sizes)[:-1]) if len(rows)]
-    return sorted(groups, key=lambda rows: (-len(rows), int(rows[0])))
+def _by_size(nearest: Integer[np.ndarray, " rows"]) -> Integer[np.ndarray, " rows"]:
+    """The cluster of each row, numbered as `partition` numbers them."""
+    sizes, first = Counter[int](), dict[int, int]()
+    for block in blocks(len(nearest)):
+        centres, firsts, counts = np.unique(nearest[block], return_index=True, return_counts=True)
+        sizes.update(dict(zip(centres.tolist(), counts.tolist(), strict=True)))
+        first = dict(zip(centres.tolist(), (block.start + firsts).tolist(), strict=True)) | first
+    order = sorted(sizes, key=lambda centre: (-sizes[centre], first[centre]))
+    numbers = np.zeros(max(sizes) + 1, nearest.dtype)
+    numbers[order] = np.arange(len(order))
+    return np.asarray(numbers[nearest])

@@ -31,8 +31,8 @@ def blobs(count: int, features: int = 6) -> tuple[np.ndarray, np.ndarray]:
 
 
 def split(x: np.ndarray, k: int, seed: int = 0) -> list[list[int]]:
-    clusters = partition(len(x), k, x.shape[1], lambda rows: x[rows], np.random.default_rng(seed))
-    return [rows.tolist() for rows in clusters]
+    labels = partition(len(x), k, x.shape[1], lambda rows: x[rows], np.random.default_rng(seed))
+    return [np.flatnonzero(labels == cluster).tolist() for cluster in range(labels.max() + 1)]
 
 
 def by_size(blob_of_row: np.ndarray) -> list[list[int]]:

@@ -1,0 +1,1 @@
+"""Values of single examples, and their sums over clusters."""
