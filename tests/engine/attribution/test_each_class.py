@@ -72,8 +72,7 @@ def assert_close(value: Any, expected: Any, place: str) -> None:
 
 def of_class(name: str, number: int, ids: list[str]) -> str:
     """The name of an array in a job with `each`, from its name in the job of one class."""
-    kind, *rest = name.split("/")
-    return name if kind == "rows" or rest[0] not in ids else "/".join([kind, f"{rest[0]}@{number}", *rest[1:]])
+    return "/".join(f"{part}@{number}" if part in ids else part for part in name.split("/"))
 
 
 def assert_each_equals_single_jobs(each: Result, singles: list[Result]) -> None:
@@ -90,7 +89,7 @@ def assert_each_equals_single_jobs(each: Result, singles: list[Result]) -> None:
                     want = want | {"against": f"{want['against']}@{number}"}
                 assert_close(mine[part], want, f"{mine['id']}/{part}")
         for name, array in arrays.items():
-            mine_name = of_class(name, number, [*ids, "random"])
+            mine_name = of_class(name, number, [*ids, "random", "all_replaced"])
             names.add(mine_name)
             np.testing.assert_allclose(
                 each[1][mine_name], array, rtol=1e-6, atol=1e-6 * np.abs(array).max(initial=0), err_msg=mine_name
