@@ -34,6 +34,7 @@ SMALLEST: dict[str, list[str]] = {
     "row_memory": ["--rows", "1000", "--only", "all rows"],
     "scaling": ["--jobs", "2", "--repeats", "1", "--rows", "50", "100", "--idle", "0.1"],
     "service.flood": ["--jobs", "10", "--others", "2"],
+    "service.job_list": ["--jobs", "30"],
     "service.latency": ["--jobs", "3"],
     "service.load": ["--jobs", "20", "--clients", "2"],
     "service.results": ["--units", "100", "--clusters", "1"],

@@ -15,7 +15,7 @@ from unitrank_store.jobs.indexes import RecordIndexes
 from unitrank_store.jobs.listing.edits import edit_request
 from unitrank_store.jobs.listing.job_filter import JobFilter
 from unitrank_store.jobs.listing.lines import JobLine, read_lines
-from unitrank_store.jobs.listing.listing import listing_of
+from unitrank_store.jobs.listing.listing import listing_of, words_of
 from unitrank_store.jobs.record import DEFAULT_TENANT, ENDED, JobRecord, Status
 from unitrank_store.jobs.records import RecordChange, RecordState
 from unitrank_store.jobs.reservations import reserve
@@ -73,7 +73,7 @@ class JobStore(JobStates):
             waiting_for=waiting_for,
             owner=owner,
             tenant=self.tenant or DEFAULT_TENANT,
-            listing=listing_of(id, request, submitted_by) if self.kind == "job" else None,
+            submitted_by=submitted_by if self.kind == "job" else None,
         )
 
         def add(pipeline: Pipeline) -> None:
@@ -134,8 +134,8 @@ class JobStore(JobStates):
         while True:
             record = self.get(id)
             request = record.request | {"metadata": edit(record.request.get("metadata") or {})}
-            listing = listing_of(id, request, (record.listing or {}).get("submitted_by", ""))
-            fields = {"request_text": json.dumps(request), "listing": listing}
+            listing = listing_of(request, (record.listing or {}).get("submitted_by", ""))
+            fields = {"request_text": json.dumps(request), "listing": listing, "words": words_of(id, listing)}
             if edit_request(self._redis, self._records.key(id), record.request_text, fields) == "edited":
                 return self.get(id)
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal, Self, cast
 
 from unitrank_schemas.base import Json
+from unitrank_store.jobs.listing.listing import listing_of, words_of
 
 Status = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "timed_out"]
 
@@ -43,6 +44,7 @@ class JobRecord:
     `format`: version of the record, see `FORMAT`; records of the first versions have no such field.
     `summary`: the result in short, see `unitrank_schemas.jobs.JobSummary`.
     `listing`: the parts of the request that lists show and search, see `listing_of`.
+    `words`: the text in which a search finds the job, see `words_of`.
     """
 
     id: str
@@ -68,6 +70,7 @@ class JobRecord:
     format: int = 1
     summary: Json | None = None
     listing: Json | None = None
+    words: str = ""
 
     @classmethod
     def queued(
@@ -81,9 +84,13 @@ class JobRecord:
         waiting_for: Sequence[str],
         owner: str,
         tenant: str,
-        listing: Json | None = None,
+        submitted_by: str | None = None,
     ) -> Self:
-        """Return a new record, which no worker has started."""
+        """Return a new record, which no worker has started.
+
+        `submitted_by`: name of the key that submitted the job; None for a record without listing.
+        """
+        listing = None if submitted_by is None else listing_of(request, submitted_by)
         return cls(
             id=id,
             status="queued",
@@ -107,6 +114,7 @@ class JobRecord:
             tenant=tenant,
             format=FORMAT,
             listing=listing,
+            words=words_of(id, listing) if listing else "",
         )
 
     @cached_property
@@ -130,7 +138,7 @@ class JobRecord:
 
 
 # The hash holds these fields as plain text, and all other fields as JSON.
-_PLAIN = ("id", "status", "request_text", "owner", "tenant")
+_PLAIN = ("id", "status", "request_text", "owner", "tenant", "words")
 _STORED_AS = {"request_text": "request"}
 
 

@@ -14,34 +14,35 @@ TEXT_CHARACTERS = 4000
 """Characters of a job that the search for words reads."""
 
 
-def listing_of(id: str, request: Json, submitted_by: str = "") -> Json:
+def listing_of(request: Json, submitted_by: str = "") -> Json:
     """Return the listing of a job.
 
     `submitted_by`: name of the key that submitted the job; empty without keys.
-    The entry `metadata` has the values as texts, for filters; `text` has the words, for the search.
+    The entry `metadata` has the values as texts, for filters.
     """
     metadata = request.get("metadata") or {}
     dataset = request.get("dataset")
-    methods, tags = [_method(entry) for entry in request.get("methods", [])], tags_of(metadata)
-    named = {
+    return {
         "model": str(request.get("model", "")),
         "layer": str(request.get("layer", "")),
+        "dataset": dataset if isinstance(dataset, str) else None,
+        "methods": [_method(entry) for entry in request.get("methods", [])],
         "submitted_by": submitted_by,
         "name": _short(metadata.get("name")),
+        "tags": tags_of(metadata),
         "notes": _short(metadata.get("notes")),
+        "metadata": {key: _texts(value) for key, value in metadata.items()},
     }
-    texts = {key: _texts(value) for key, value in metadata.items()}
-    words = [id, *named.values(), *methods, *tags, *(text for values in texts.values() for text in values)]
-    if isinstance(dataset, str):
-        words.append(dataset)
-    return {
-        **named,
-        "dataset": dataset if isinstance(dataset, str) else None,
-        "methods": methods,
-        "tags": tags,
-        "metadata": texts,
-        "text": "\n".join(words).casefold()[:TEXT_CHARACTERS],
-    }
+
+
+def words_of(id: str, listing: Json) -> str:
+    """Return the text in which a search finds the job: all texts of its listing, in lower case.
+
+    It is a field of its own, because a search reads the texts of thousands of jobs.
+    """
+    names = [listing[name] or "" for name in ("name", "model", "layer", "dataset", "submitted_by", "notes")]
+    values = (text for texts in listing["metadata"].values() for text in texts)
+    return "\n".join([id, *names, *listing["methods"], *listing["tags"], *values]).casefold()[:TEXT_CHARACTERS]
 
 
 def tags_of(metadata: Json) -> list[str]:

@@ -7,7 +7,7 @@
 --   record      beginning of a record's key
 --   unranked    true: only jobs that are not in `areas`
 --   conditions  status, model, layer, dataset, verdict (nil: any), metadata (key -> value),
---               words (all must be in the listing's text)
+--               words (all must be in the record's words)
 -- Returns {matching, missing, unlisted}: ids of the jobs that meet the conditions, of records that
 -- do not exist, and of records that an older version wrote without a listing.
 local areas = KEYS[1]
@@ -46,25 +46,34 @@ local function has_words(text)
   return true
 end
 
-local function meets(status, summary, listing)
-  return (not wanted.status or status == wanted.status)
-    and (not wanted.model or names(listing.model, wanted.model))
+-- A field that no condition needs is not read: it would be copied for each job.
+local needs_listing = wanted.model or wanted.dataset or wanted.layer or next(wanted.metadata)
+
+local function fits(listing)
+  return (not wanted.model or names(listing.model, wanted.model))
     and (not wanted.dataset or names(listing.dataset, wanted.dataset))
     and (not wanted.layer or listing.layer == wanted.layer)
-    and (not wanted.verdict or has_verdict(decoded(summary or '')))
     and has_metadata(listing.metadata or {})
-    and has_words(listing.text or '')
+end
+
+local fields = {'status', 'words', wanted.verdict and 'summary' or 'status', needs_listing and 'listing' or 'status'}
+
+local function meets(status, words, summary, listing)
+  return (not wanted.status or status == wanted.status)
+    and has_words(words)
+    and (not wanted.verdict or has_verdict(decoded(summary or '')))
+    and (not needs_listing or fits(decoded(listing or '')))
 end
 
 local matching, missing, unlisted = {}, {}, {}
 for _, id in ipairs(request.ids) do
   -- A forged record may have another type.
-  local record = redis.pcall('HMGET', request.record .. id, 'status', 'summary', 'listing')
+  local record = redis.pcall('HMGET', request.record .. id, unpack(fields))
   if record.err or not record[1] then
     table.insert(missing, id)
-  elseif not record[3] or record[3] == 'null' then
+  elseif not record[2] then
     table.insert(unlisted, id)
-  elseif not (request.unranked and redis.call('ZSCORE', areas, id)) and meets(record[1], record[2], decoded(record[3])) then
+  elseif not (request.unranked and redis.call('ZSCORE', areas, id)) and meets(unpack(record)) then
     table.insert(matching, id)
   end
 end

@@ -15,7 +15,7 @@ import redis
 
 from unitrank_store.jobs.listing.edits import edit_request
 from unitrank_store.jobs.listing.job_filter import JobFilter
-from unitrank_store.jobs.listing.listing import listing_of
+from unitrank_store.jobs.listing.listing import listing_of, words_of
 from unitrank_store.jobs.records import RecordTable
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text, texts
@@ -146,7 +146,8 @@ class JobSearch:
         for record in self._records.read([id]):
             # A forged record must not prevent the search in the other records.
             with suppress(ValueError, TypeError, AttributeError):
-                fields = {"listing": listing_of(id, record.request)}
+                listing = listing_of(record.request)
+                fields = {"listing": listing, "words": words_of(id, listing)}
                 edit_request(self._redis, self._records.key(id), record.request_text, fields)
 
     def _index(self, filter: JobFilter) -> str:

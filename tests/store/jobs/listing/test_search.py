@@ -126,8 +126,9 @@ def test_list_when_few_jobs_match_then_one_call_reads_a_limited_number_of_jobs(
 def test_list_when_an_older_version_wrote_the_records_then_finds_them(jobs: JobStore, connection: redis.Redis) -> None:
     jobs.create(REQUEST | {"metadata": {"name": "first"}}, id="a")
     jobs.create(REQUEST, id="b")
-    connection.hdel(keyspace.record("job", "a"), "listing", "summary")
-    connection.hset(keyspace.record("job", "b"), mapping={"listing": "null", "request": "no JSON"})
+    for id in "ab":
+        connection.hdel(keyspace.record("job", id), "listing", "words", "summary")
+    connection.hset(keyspace.record("job", "b"), mapping={"request": "no JSON"})
 
     assert ids(jobs, text="first gradient") == ["a"]
     assert [line.listing["name"] for line in jobs.lines(9, None, JobFilter(model="net"))[0]] == ["first"]
