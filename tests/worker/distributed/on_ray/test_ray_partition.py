@@ -56,9 +56,16 @@ class Machines:
     def _run(self, host: int, environment: Mapping[str, str], *options: str) -> None:
         command = [*self.hosts.inside(host), *RAY, "--node-ip-address", self.hosts.address(host), *options]
         process = subprocess.Popen(
-            command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+            command,
+            env={**os.environ, **environment, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
         )
         self.processes.append(process)
+        assert process.stdout is not None
+        # Two nodes that start at the same time would take the same name of a socket in /tmp/ray.
+        assert any(b"Ray runtime started" in line for line in process.stdout)
 
     def end(self) -> None:
         """Kill all processes on the hosts."""
@@ -67,6 +74,8 @@ class Machines:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for process in self.processes:
+            assert process.stdout is not None
+            process.stdout.close()
             process.wait()
         wait_until(lambda: all(gone(each.pid) for each in processes), "the hosts' processes end")
 
