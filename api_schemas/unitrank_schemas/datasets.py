@@ -32,6 +32,57 @@ class Dataset(Schema):
     problem: JobProblem | None = None
 
 
+class DatasetRow(Schema):
+    """One row of a dataset, as it was uploaded."""
+
+    dataset: Name
+    digest: Digest
+    row: int = Field(description="Number of the row, from 0.")
+    fields: dict[str, JsonValue] = Field(
+        description="Field → its value in this row: a number, a text, or nested lists. Null where the value is not finite, "
+        "and for the fields in `left_out`."
+    )
+    left_out: dict[str, str] = Field({}, description="Fields that are too large for this answer → the reason.")
+    image: str | None = Field(None, description="The field that `GET …/rows/{row}.png` draws by default; null without images.")
+
+
+class ValueCount(Schema):
+    """The number of rows with one value."""
+
+    value: str | int | float | bool
+    rows: int
+
+
+class Histogram(Schema):
+    """How many values lie between two edges. There is one edge more than there are counts."""
+
+    edges: list[float]
+    counts: list[int]
+
+
+class FieldStatistics(Schema):
+    """Statistics of one field. The numbers are null for texts, and without a finite value."""
+
+    rows: int = Field(description="Number of rows that were read, spread evenly over the dataset.")
+    low: float | None = Field(None, description="The smallest finite value.")
+    high: float | None = Field(None, description="The largest finite value.")
+    mean: float | None = None
+    not_finite: int = Field(0, description="Number of values that are NaN or infinite.")
+    histogram: Histogram | None = None
+    values: list[ValueCount] | None = Field(
+        None, description="The distinct values of a field with one value for each row, if there are at most 200 of them."
+    )
+
+
+class DatasetStatistics(Schema):
+    """Statistics of a dataset's fields."""
+
+    dataset: Name
+    digest: Digest
+    examples: int
+    fields: dict[str, FieldStatistics]
+
+
 class InlineDataset(Schema):
     """A small dataset inside a job request: nested lists with one row per example."""
 

@@ -419,7 +419,9 @@ def test_array_bytes_equal_the_size_of_the_arrays() -> None:
         "ablation": 4 * 3 * 7 * (2 * 3 + 99),
         "tests": 100 * 4 * (1 + 2 * 2),
         "pairs": 0,
+        "verify": 0,
         "examples": 2 * 6 * 128 * 4,
+        "unit_examples": 2 * 3 * 128 * (8 + 4 * 3 * (8 + 4)),
         "heatmaps": 0,
         "rows": (100 + 100) * 8,
     }
@@ -454,6 +456,12 @@ def test_array_bytes_of_pairs_are_a_matrix_for_each_cluster_and_ranking() -> Non
     job = completed(request(methods=["gradient", "random"], clusters={"by": "label"}, ablation={"pairs": 5}), facts())
 
     assert array_bytes(job, facts())["pairs"] == 2 * 3 * 25 * 4
+
+
+def test_array_bytes_of_verified_units_are_their_numbers_and_effects() -> None:
+    job = completed(request(clusters={"by": "label"}, ablation={"verify": {"top": 5, "sample": 30}}), facts())
+
+    assert array_bytes(job, facts())["verify"] == 3 * 40 * (8 + 4)
 
 
 @pytest.mark.parametrize(
@@ -534,6 +542,8 @@ def test_sizes_and_passes_for_each_class_count_every_ranking_of_every_class_and_
 
     sizes, all_sizes = array_bytes(one, facts()), array_bytes(each, facts())
 
+    # Of 60 rankings in clusters, the examples of 68 units each are kept; of 6, those of all units.
+    assert (sizes.pop("unit_examples") * 68 * 10, 128) == (all_sizes.pop("unit_examples") * 128, 128)
     assert all_sizes == {part: size if part == "rows" else 10 * size for part, size in sizes.items()}
     assert summary_bytes(each, facts()) - 3 * 150 == 10 * (summary_bytes(one, facts()) - 3 * 150)
     # 50 examples test. The controls: units replaced, units kept, and units replaced by the mean.
@@ -582,7 +592,9 @@ def test_array_bytes_of_kmeans_count_all_its_clusters() -> None:
         "ablation": 0,
         "tests": 0,
         "pairs": 0,
+        "verify": 0,
         "examples": 0,
+        "unit_examples": 7 * 128 * (8 + 4 * 3 * (8 + 4)),
         "heatmaps": 0,
         "rows": 21 * 8,
     }
@@ -590,7 +602,9 @@ def test_array_bytes_of_kmeans_count_all_its_clusters() -> None:
 
 def test_summary_when_it_would_be_larger_than_the_arrays_then_it_counts() -> None:
     job = request(layer="add", methods=["gradient"] * 2, clusters={"by": "members", "members": {str(i): [i] for i in range(100)}})
-    arrays, summary = sum(array_bytes(job, facts()).values()), summary_bytes(job, facts())
+    sizes, summary = array_bytes(job, facts()), summary_bytes(job, facts())
+    # The examples of units never make a result too large.
+    arrays = sum(size for part, size in sizes.items() if part != "unit_examples")
 
     assert arrays < summary - 1
     assert checked(job, facts(limit=summary)).clusters == job.clusters

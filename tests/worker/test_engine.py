@@ -14,7 +14,7 @@ from unitrank_schemas.base import Json
 from unitrank_schemas.jobs import JobRequest
 from unitrank_tables.sharded.headers import index_of
 from unitrank_worker.child_settings import ChildSettings
-from unitrank_worker.engine import Assignment, TorchEngine, Upload
+from unitrank_worker.engine import Assignment, TorchEngine, Upload, fitting
 
 REQUEST = JobRequest.model_validate({"model": "m", "layer": "1", "dataset": "d", "methods": ["gradient"]})
 RESOLVED: Json = {
@@ -109,3 +109,10 @@ def test_operator_when_unknown_then_the_engine_is_not_created(tmp_path: Path) ->
     with pytest.raises(EngineError) as caught:
         TorchEngine(ChildSettings(scratch=str(tmp_path), operators=("aten.nothing.default",)), "cpu")
     assert caught.value.code == "unknown_operator"
+
+
+def test_result_when_it_fits_only_without_the_examples_of_units_then_they_are_left_out() -> None:
+    arrays = {"importance/a": np.zeros(9), "unit_examples/a/rows": np.zeros(9, np.int64), "rows/all": np.zeros(2, np.int64)}
+
+    assert fitting(arrays, most=72 + 72 + 16 + 3 * 256) == arrays
+    assert set(fitting(arrays, most=72 + 72 + 16 + 3 * 256 - 1)) == {"importance/a", "rows/all"}

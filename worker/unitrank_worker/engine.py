@@ -56,6 +56,10 @@ class Assignment:
     shards: Callable[[int], RangeReader] | None = None
 
 
+HEADER_BYTES = 256
+"""Bytes of an array's entry in the header of the file, at most for a usual name."""
+
+
 @dataclass(frozen=True)
 class Upload:
     """A model to inspect.
@@ -156,7 +160,7 @@ class TorchEngine:
             with assignment.span("load"):
                 program = self._models.get(digest, assignment.archive)
             self._names[digest] = str(resolved["model"].get("name") or resolved["model"]["digest"])
-            return self._pipeline.run(
+            summary, arrays = self._pipeline.run(
                 request,
                 resolved,
                 program,
@@ -168,6 +172,7 @@ class TorchEngine:
                 further=further,
                 runner=assignment.runner,
             )
+            return summary, fitting(arrays, self._settings.max_result_bytes)
 
     def _opened(self, file: Path, digests: ChunkDigests | None, number: int, assignment: Assignment) -> Table:
         shards = assignment.shards
@@ -197,6 +202,16 @@ class TorchEngine:
         except RequestRejected as error:
             flaw = error.flaws[0]
             raise EngineError(flaw.code, flaw.detail) from error
+
+
+def fitting(arrays: Arrays, most: int) -> Arrays:
+    """Return the arrays without the examples of units if the result would be too large with them.
+
+    The checks of a request do not count these examples, so that they never make a job fail.
+    """
+    if sum(array.nbytes + HEADER_BYTES for array in arrays.values()) <= most:
+        return arrays
+    return {name: array for name, array in arrays.items() if not name.startswith("unit_examples/")}
 
 
 def _facts_of(table: Table) -> TableFacts:

@@ -19,17 +19,22 @@ from unitrank_schemas.heatmaps import heatmap_axes
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.jobs.ablation import Ablation
 from unitrank_schemas.models import Layer
+from unitrank_schemas.unit_examples import KEPT, LISTS, units_with_examples
 
 FLOAT = 4
 INT = 8
 MOST_LISTED = 10**6
 """Examples of a job whose dataset rows the result lists. Of more, it lists the first ones."""
+UNIT_EXAMPLES = INT + len(LISTS) * KEPT * (INT + FLOAT)
+"""Bytes of the examples of one unit: its number, and rows and values in each list."""
 TOP = 20
 """The number of units that a summary names for each cluster and ranking."""
 
 
 def result_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     sizes = array_bytes(request, facts)
+    # A result that would be too large with the examples of units is stored without these examples.
+    sizes.pop("unit_examples", None)
     total = sum(sizes.values())
     if total > facts.max_result_bytes:
         largest = max(sizes, key=lambda part: sizes[part])
@@ -71,10 +76,18 @@ def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
         "ablation": _ablation_bytes(request.ablation, clusters, units, rankings, classes) if request.ablation else 0,
         "tests": _test_bytes(request.ablation, tests, rankings, classes) if request.ablation else 0,
         "pairs": rankings * clusters * ((request.ablation and request.ablation.pairs) or 0) ** 2 * FLOAT,
+        "verify": rankings * clusters * _verified(request.ablation, units) * (INT + FLOAT),
         "examples": rankings * kept * units * FLOAT,
+        "unit_examples": rankings * clusters * units_with_examples(rankings, clusters, units) * UNIT_EXAMPLES,
         "heatmaps": pixels * (clusters + kept) * FLOAT,
         "rows": (min(rows, MOST_LISTED) + tests) * INT,
     }
+
+
+def _verified(ablation: Ablation | None, units: int) -> int:
+    """The units of each ranking and cluster whose effect is measured one by one."""
+    verify = ablation.verify if ablation else None
+    return min(units, 2 * verify.top + verify.sample) if verify else 0
 
 
 def _pixels(request: JobRequest, layer: Layer, place: RankedPlace, spatial: bool) -> int:
@@ -99,6 +112,7 @@ POINTERS = {
     "ablation": "/ablation",
     "tests": "/ablation/examples",
     "pairs": "/ablation/pairs",
+    "verify": "/ablation/verify",
     "examples": "/keep_examples",
     "heatmaps": "/layer",
     "rows": "/clusters",
@@ -109,6 +123,7 @@ ADVICE = {
     "ablation": "use fewer random orders or fractions",
     "tests": "use a smaller number for `ablation.examples`, or set a `limit` on the clusters",
     "pairs": "use a smaller number for `pairs`, fewer methods or fewer clusters",
+    "verify": "verify fewer units, or use fewer methods or fewer clusters",
     "examples": "keep fewer examples",
     "heatmaps": "use fewer methods or fewer clusters, or keep fewer examples",
     "rows": "set a `limit` on the clusters",

@@ -3,9 +3,11 @@
 from unitrank_schemas.results.ablation import AblationResult, Band, Control, Curve, KeepCurve, LeastCurve
 from unitrank_schemas.results.comparisons import Agreement, Comparison, GivenRelation, Relation
 from unitrank_schemas.results.fidelity import Difference, FidelityResult
+from unitrank_schemas.results.plots import Plot
 from unitrank_schemas.results.rankings import ClusterRanking, Completeness, Overall, Ranking, Specificity, Unit, Verified
 from unitrank_schemas.results.result import Cost, Leader, Provenance, Result, Warn
 from unitrank_schemas.results.subject import Cluster, Content, RankedLayer
+from unitrank_schemas.results.units import UnitEffect, UnitExample, UnitExamples, UnitInCluster, UnitInRanking, UnitResult
 from unitrank_schemas.results.verdicts import VERDICT_LABELS, Verdict
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "Leader",
     "LeastCurve",
     "Overall",
+    "Plot",
     "Provenance",
     "RankedLayer",
     "Ranking",
@@ -35,6 +38,12 @@ __all__ = [
     "Result",
     "Specificity",
     "Unit",
+    "UnitEffect",
+    "UnitExample",
+    "UnitExamples",
+    "UnitInCluster",
+    "UnitInRanking",
+    "UnitResult",
     "Verdict",
     "Verified",
     "Warn",

@@ -14,6 +14,7 @@ import torch
 
 from unitrank_engine.attribution.batch_passes import BatchPasses, PassObserver
 from unitrank_engine.attribution.bootstrap import Groups
+from unitrank_engine.attribution.examples.extremes import follows
 from unitrank_engine.attribution.open_spacing import PathsNotResolved
 from unitrank_engine.attribution.range_scores import attribution_from, drops_from, of_targets, range_result
 from unitrank_engine.attribution.scores import Attribution, Drops
@@ -73,7 +74,11 @@ class MainPass:
         began, ranges = perf_counter(), self._ranges()
         self._prepare_fills(observers)
         last_tried = self.membership.last_up_to(int(self.context.once(first_rows)[-1]))
-        shared = _Shared(observers, Groups.of(self.context, self.membership), _last_kept(self.context), last_tried)
+        # Nothing reads single examples of a model with permuted weights.
+        followed = self.context.truth is None and follows(
+            clusters=len(self.context.clusters), units=self.context.units.count, ranges=len(ranges)
+        )
+        shared = _Shared(observers, Groups.of(self.context, self.membership), _last_kept(self.context), last_tried, followed)
         # The ranges up to this example are a pass of their own in every job, so that sums do not
         # depend on whether a spacing is open.
         tried = next(number for number, each in enumerate(ranges, 1) if last_tried < each.stop)
@@ -117,7 +122,7 @@ class MainPass:
         groups = shared.groups.of_range(self.membership, examples, part)
         kept = part.rows[part.example] <= shared.last_kept[part.cluster]
         for number in active:
-            self.targets[number].begin(part, groups, kept)
+            self.targets[number].begin(part, groups, kept, shared.followed)
             observer = shared.observers[number]
             if observer is not None:
                 observer.begin(part)
@@ -204,12 +209,14 @@ class _Shared:
 
     `last_kept`: the last row of each cluster whose scores are kept, or −1.
     `last_tried`: the last one of the first examples, which decide about open spacings.
+    `followed`: whether the examples with extreme values of each unit are kept.
     """
 
     observers: Sequence[PassObserver | None]
     groups: Groups
     last_kept: np.ndarray
     last_tried: int
+    followed: bool
 
     def drops(self, number: int) -> Mapping[str, Drops]:
         """Return the drops of a range's examples for a target."""

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import torch
 
+from unitrank_engine.attribution.examples.extremes import extremes_arrays, extremes_from
 from unitrank_engine.attribution.examples.sums import ExampleSums, GapSums, TotalSums, under
 from unitrank_engine.attribution.projections import AVERAGED
 from unitrank_engine.attribution.scores import Attribution, Drops, MethodScores
@@ -92,6 +93,7 @@ def _rows(scores: MethodScores) -> dict[str, np.ndarray]:
         "kept": np.array([row for _, row in kept], np.float32).reshape(len(kept), units),
         "kept_cluster": np.array([cluster for cluster, _ in kept], np.int64),
     }
+    rows |= extremes_arrays("extremes", scores.extremes)
     return rows | {f"projections/{statistic}": values for statistic, values in scores.projections.items()}
 
 
@@ -110,5 +112,6 @@ def _method_scores(entry: MethodBase, result: RangeResult, device: torch.device)
         notes=notes,
         path_gaps=GapSums(sums["path_gaps"]) if "path_gaps" in sums else None,
         projections={statistic: rows[f"projections/{statistic}"] for statistic in AVERAGED if f"projections/{statistic}" in rows},
+        extremes=extremes_from("extremes", rows),
         seconds=float(sums["seconds"][0]),
     )

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unitrank_engine.attribution.examples.extremes import Extremes
 from unitrank_engine.attribution.examples.sums import ExampleSums, GapSums, TotalSums
 from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.job.clusters.membership import Membership
@@ -89,6 +90,8 @@ class MethodScores:
 
     NaN for a cluster without a bootstrap.
     """
+    extremes: Extremes | None = None
+    """The examples with extreme scores of each unit, where the job follows them."""
     seconds: float = 0.0
     """Time that the method took, with its share of the common passes."""
 

@@ -4,6 +4,7 @@ A job has one target, or one for each class. The main pass runs the batches of a
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import cached_property
 from time import perf_counter
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from unitrank_engine.attribution.bootstrap import Groups, MemberGroups, top_shares
+from unitrank_engine.attribution.examples.extremes import Extremes
 from unitrank_engine.attribution.examples.sums import ExampleSums, GapSums, TotalSums
 from unitrank_engine.attribution.examples.values import ExampleValues, MethodValues, PathGaps
 from unitrank_engine.attribution.grids import Grid, grids, needs_of, squared
@@ -66,10 +68,11 @@ class TargetPass:
         """Rows of extra passes of the methods, for one example."""
         return sum(METHODS[entry.name].passes(entry, self.context) for entry in self.entries.values())
 
-    def begin(self, members: RangeMembers, groups: MemberGroups, kept: np.ndarray) -> None:
+    def begin(self, members: RangeMembers, groups: MemberGroups, kept: np.ndarray, followed: bool) -> None:
         """Make empty sums for a range of examples, and the values that its batches share.
 
         `kept`: whether the scores of each membership are kept.
+        `followed`: whether the examples with extreme values of each unit are kept.
         """
         self._kept = kept
         self._groups = groups
@@ -80,9 +83,13 @@ class TargetPass:
                 entry,
                 Sums(clusters=clusters, units=units, device=self.context.device, fourth=key in self._squared, groups=groups.total),
                 projections={statistic: np.zeros((n, DIRECTIONS)) for statistic in self._projected.get(key, ())},
+                extremes=Extremes.empty(clusters=clusters, units=units, device=self.context.device) if followed else None,
             )
             for key, entry in self.entries.items()
         }
+        # The activations are the same for every explained class.
+        of_first = followed and not self.context.target_class
+        self._activation = Extremes.empty(clusters=clusters, units=units, device=self.context.device) if of_first else None
         self._examples = ExampleValues.empty(n)
         self._values = {
             key: MethodValues(np.zeros(n), PathGaps.empty(n) if isinstance(entry, PathMethod) else None)
@@ -134,8 +141,10 @@ class TargetPass:
     def add(self, batch: MemberBatch, ends: PathEnds, scores: Mapping[str, Tensor]) -> None:
         """Add the scores of a batch to the sums, and record the values of its examples."""
         self._record_examples(batch, ends)
+        self._follow(self._activation, batch, self.context.units.reduce(ends.input.h))
         for key, values in scores.items():
             self._accumulate(self.records[key], batch, values)
+            self._follow(self.records[key].extremes, batch, values)
             self._values[key].totals[batch.start : batch.stop] = values.double().sum(1).cpu().numpy()
 
     def range_sums(self, membership: Membership) -> Attribution:
@@ -147,7 +156,8 @@ class TargetPass:
             if scores.projections:
                 kept = self._members.rows <= self.context.once(last_projected)
                 scores.projections = {statistic: each[kept] for statistic, each in scores.projections.items()}
-        return Attribution(membership, self.records, ExampleSums.of(self._examples, members, clusters))
+        examples = ExampleSums.of(self._examples, members, clusters)
+        return Attribution(membership, self.records, replace(examples, activation=self._activation))
 
     def unresolved_here(self) -> set[str]:
         """As `unresolved`, of the batches of the range so far."""
@@ -191,6 +201,14 @@ class TargetPass:
             examples.flat[here] = (gradient == 0).all(dim=tuple(range(1, gradient.dim()))).cpu().numpy()
         examples.at_baseline[here] = ends.at_baseline.cpu().numpy()
         examples.probabilities[here] = ends.probabilities.cpu().numpy()
+
+    def _follow(self, extremes: Extremes | None, batch: MemberBatch, values: Tensor) -> None:
+        """Add the values of a batch to the extremes of each unit."""
+        if extremes is not None:
+            members = self._members.within(batch.start, batch.stop)
+            positions = self._members.example[members] - batch.start
+            clusters = self._members.cluster[members]
+            extremes.add(clusters=clusters, examples=positions, rows=batch.rows[positions], values=values)
 
     def _accumulate(self, record: MethodScores, batch: MemberBatch, values: Tensor) -> None:
         of_range = self._members

@@ -4,20 +4,31 @@ import numpy as np
 import torch
 
 from unitrank_engine.ablation.cluster_batches import tested_rows
+from unitrank_engine.attribution.examples.extremes import Extremes
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.result.heatmaps import heatmaps
 from unitrank_engine.result.outcome import JobOutcome, TargetOutcome
+from unitrank_engine.result.unit_examples import unit_examples
 from unitrank_schemas.checks.size import MOST_LISTED
 from unitrank_schemas.methods import CLASS_MARK
+from unitrank_schemas.unit_examples import units_with_examples
 
 FIRST_LISTED = 1000
 """Rows of each cluster that the result of a very large job lists, at least."""
 
 
 def arrays(outcome: JobOutcome) -> dict[str, np.ndarray]:
-    """Return the result's arrays by name, in float32; clusters are in the summary's order."""
-    full = {name: array for target in outcome.targets for name, array in _of_target(target).items()}
-    full = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in full.items()}
+    """Return the result's arrays by name; clusters are in the summary's order.
+
+    Numbers of units and of rows are int64, all others are float32.
+    """
+    activation = outcome.targets[0].attribution.examples.activation
+    rankings = sum(len(target.entries) for target in outcome.targets)
+    kept = units_with_examples(rankings, len(outcome.context.clusters), outcome.context.units.count) if activation else 0
+    full = {name: array for target in outcome.targets for name, array in _of_target(target, activation, kept).items()}
+    full = {
+        name: np.ascontiguousarray(array, dtype=np.int64 if array.dtype.kind == "i" else np.float32) for name, array in full.items()
+    }
     context, listed = outcome.context, listed_rows(outcome.context)
     for cluster in context.clusters:
         full[f"rows/{cluster.name}"] = np.ascontiguousarray(cluster.rows[:listed], dtype=np.int64)
@@ -32,7 +43,8 @@ def listed_rows(context: JobContext) -> int | None:
     return None if ranked <= MOST_LISTED else max(FIRST_LISTED, context.request.keep_examples)
 
 
-def _of_target(outcome: TargetOutcome) -> dict[str, np.ndarray]:
+def _of_target(outcome: TargetOutcome, activation: Extremes | None, with_examples: int) -> dict[str, np.ndarray]:
+    """The arrays of one target. `with_examples`: units of each ranking that have examples."""
     context = outcome.context
     full: dict[str, np.ndarray] = {}
     for entry in outcome.entries:
@@ -48,6 +60,11 @@ def _of_target(outcome: TargetOutcome) -> dict[str, np.ndarray]:
         exact = outcome.exact.get(str(entry.id))
         if exact and exact.pairs is not None:
             full[f"pairs/{entry.id}"] = exact.pairs
+        if exact and exact.effects is not None:
+            full |= {f"verify/{entry.id}/{name}": array for name, array in exact.effects.items()}
+        if activation and with_examples:
+            of_units = unit_examples(full[f"importance/{entry.id}"], outcome.scores(entry).extremes, activation, with_examples)
+            full |= {f"unit_examples/{entry.id}/{name}": array for name, array in of_units.items()}
         kept = {context.clusters[index].name: torch.stack(rows) for index, rows in outcome.scores(entry).kept.items()}
         for name, rows in kept.items():
             full[f"examples/{entry.id}/{name}"] = rows.reshape(-1, *context.units.shape).float().numpy()

@@ -46,16 +46,19 @@ class ExactTests:
         Raises EngineError `non_finite`.
         """
         verified: dict[str, list[Verified | None]] = {}
+        of_units: dict[str, dict[str, np.ndarray]] = {}
         pairs: dict[str, np.ndarray] = {}
         if self._verify:
             effects = self._measured(self._verify, importance)
             for name, values in importance.items():
                 of_clusters = enumerate(zip(values, effects[name], strict=True))
                 verified[name] = [self._verify.verified(cluster, *each, self.request.level) for cluster, each in of_clusters]
+                units = np.stack([self._verify.units(cluster, each).all for cluster, each in enumerate(values)])
+                of_units[name] = {"units": units, "effects": effects[name]}
         if self._pairs:
             count = self._pairs.count
             pairs = self._measured(self._pairs, {name: top(name, count) for name in importance})
-        return {name: ExactResult(verified.get(name), pairs.get(name)) for name in importance}
+        return {name: ExactResult(verified.get(name), pairs.get(name), of_units.get(name)) for name in importance}
 
     def _measured(self, test: Verification | Pairs, rankings: Mapping[str, OfClusters]) -> dict[str, np.ndarray]:
         """Return the effects of each ranking, from the store or measured now.

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from unitrank_engine.attribution.bootstrap import STATISTICS
+from unitrank_engine.attribution.examples.extremes import extremes_arrays, extremes_from
 from unitrank_engine.attribution.examples.sums import ExampleSums, GapSums, TotalSums
 from unitrank_engine.attribution.projections import AVERAGED
 from unitrank_engine.attribution.scores import Drops, MethodScores
@@ -16,7 +17,7 @@ from unitrank_schemas.methods import MethodBase, PathMethod, Statistic
 from unitrank_tables.part import Part
 from unitrank_tables.range_result import RangeResult
 
-ROWS = ("classes", "labels")
+ROWS = ("classes", "labels", "activation/values", "activation/rows")
 """The arrays of `ExampleSums` that are not added."""
 
 
@@ -28,7 +29,7 @@ def of_examples(examples: ExampleSums) -> Part:
 
 def examples_from(part: Part) -> ExampleSums:
     """Read the part that `of_examples` made. Raises KeyError for a damaged part."""
-    rows = {name: part.arrays[name] for name in ROWS}
+    rows = {name: part.arrays[name] for name in ROWS if name in part.arrays}
     return ExampleSums.from_result(RangeResult({name: each for name, each in part.arrays.items() if name not in ROWS}, rows))
 
 
@@ -39,6 +40,7 @@ def of_scores(scores: MethodScores) -> Part:
     assert totals is not None
     arrays = {"sums": sums.sums.cpu().numpy(), "counts": sums.counts, "total": totals.total, "gap": totals.gap}
     arrays |= {f"in_top/{statistic}": shares for statistic, shares in scores.in_top.items()}
+    arrays |= extremes_arrays("extremes", scores.extremes)
     gaps = scores.path_gaps
     return Part(arrays if gaps is None else arrays | {"path_gaps": gaps.sums}, metadata)
 
@@ -55,7 +57,8 @@ def scores_from(part: Part, entry: MethodBase, context: JobContext) -> MethodSco
     gaps = GapSums(arrays["path_gaps"]) if isinstance(entry, PathMethod) else None
     in_top = {statistic: arrays[f"in_top/{statistic}"] for statistic in STATISTICS if f"in_top/{statistic}" in arrays}
     totals = TotalSums(arrays["total"], arrays["gap"])
-    return MethodScores(entry, sums, totals, notes=notes, path_gaps=gaps, in_top=in_top)
+    extremes = extremes_from("extremes", arrays)
+    return MethodScores(entry, sums, totals, notes=notes, path_gaps=gaps, in_top=in_top, extremes=extremes)
 
 
 def of_kept(scores: MethodScores) -> Part:

@@ -1,5 +1,6 @@
 """The results of the exact tests of one ranking."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,3 +16,5 @@ class ExactResult:
     """For each cluster; None for a cluster without test examples."""
     pairs: np.ndarray | None
     """The second differences, `[clusters, k, k]`."""
+    effects: Mapping[str, np.ndarray] | None = None
+    """The verified `units` and their `effects`, `[clusters, units]`; None without `verify`."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from unitrank_engine.attribution.examples.extremes import Extremes, extremes_arrays, extremes_from
 from unitrank_engine.attribution.examples.values import ExampleValues, MethodValues, sums_of
 from unitrank_tables.range_result import Arrays, RangeResult
 
@@ -49,6 +50,8 @@ class ExampleSums:
     """Each cluster with each class for which its examples are explained. A pair can repeat."""
     labels: Int[np.ndarray, "labels 2"]
     """Each label with its number of examples. A label can repeat. Empty where `right` is None."""
+    activation: Extremes | None = None
+    """The examples with extreme activations of each unit, where the job follows them."""
 
     @classmethod
     def of(cls, values: ExampleValues, members: Mapping[int, np.ndarray], clusters: int) -> "ExampleSums":
@@ -77,14 +80,16 @@ class ExampleSums:
         """Return the arrays by name."""
         sums = {name: getattr(self, name) for name in (*OF_CLUSTERS, "of_job")}
         sums |= {} if self.right is None else {"right": self.right}
-        return RangeResult(sums, {"classes": self.classes, "labels": self.labels})
+        rows = {"classes": self.classes, "labels": self.labels, **extremes_arrays("activation", self.activation)}
+        return RangeResult(sums, rows)
 
     @classmethod
     def from_result(cls, result: RangeResult) -> "ExampleSums":
         """Return the sums with the arrays that `result` gave. Raises KeyError if one is missing."""
         sums, rows = result.sums, result.rows
         named = {name: sums[name] for name in (*OF_CLUSTERS, "of_job")}
-        return cls(**named, right=sums.get("right"), classes=np.unique(rows["classes"], axis=0), labels=_counted(rows["labels"]))
+        classes, labels = np.unique(rows["classes"], axis=0), _counted(rows["labels"])
+        return cls(**named, right=sums.get("right"), classes=classes, labels=labels, activation=extremes_from("activation", rows))
 
     def classes_of(self, cluster: int) -> int:
         """Return the number of classes for which the examples of a cluster are explained."""
