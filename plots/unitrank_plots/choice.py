@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unitrank_schemas.results import Cluster, Ranking, Result
 
+Style = Literal["screen", "paper"]
 # Any: real numbers of any width.
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -32,7 +33,7 @@ class Choice:
 
     None leaves the choice to the picture, for example the first cluster, the best ranking, the sum
     over channels and the importance over all examples of the cluster. `background`: the input as an
-    image, drawn under a heatmap.
+    image, drawn under a heatmap. `style`: `paper` is for print: without a title, in a serif font.
     """
 
     cluster: str | None = None
@@ -40,6 +41,7 @@ class Choice:
     channel: int | None = None
     example: int | None = None
     background: NDArray[Any] | None = None
+    style: Style = "screen"
 
 
 def ranking_of(result: Result, choice: Choice) -> Ranking:

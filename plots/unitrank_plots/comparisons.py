@@ -3,8 +3,9 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from unitrank_plots.choice import Arrays, Choice, NoPicture, ranking_of
+from unitrank_plots.choice import Arrays, Choice, ranking_of
 from unitrank_plots.style import COLOURS, figure, first_of, short, title
+from unitrank_plots.values.rankings import pairs_of, specificity_of
 from unitrank_schemas.results import Comparison, Result
 
 MOST_PAIRS = 20
@@ -17,10 +18,7 @@ def comparisons(result: Result, arrays: Arrays, choice: Choice) -> Figure:
 
     With a ranking, only its own pairs are drawn. Raises NoPicture without a comparison.
     """
-    named = ranking_of(result, choice).id if choice.ranking else None
-    pairs = [each for each in result.comparisons if each.difference is not None and named in (None, each.a, each.b)]
-    if not pairs:
-        raise NoPicture("one_ranking", "no two rankings were compared; a job with two methods and an ablation compares them")
+    pairs = pairs_of(result, choice)
     drawn = pairs[:MOST_PAIRS]
     drawing, axes = figure(1.6 + 0.34 * len(drawn), 2)
     places = np.arange(len(drawn))[::-1]
@@ -44,16 +42,10 @@ def specificity(result: Result, arrays: Arrays, choice: Choice) -> Figure:
 
     Raises NoPicture if the job did not test it.
     """
-    ranking = ranking_of(result, choice)
-    if ranking.specificity is None:
-        raise NoPicture(
-            "no_specificity",
-            "the orders were not tested on other clusters; post a job with two clusters or more, and with `ablation.specificity` "
-            "for more than 20",
-        )
+    tested = specificity_of(result, choice)
     clusters = [cluster.name for cluster in result.clusters]
     drawn = clusters[:MOST_CLUSTERS]
-    matrix = np.array(ranking.specificity.matrix, dtype=np.float64)[: len(drawn), : len(drawn)]
+    matrix = np.array(tested.matrix, dtype=np.float64)[: len(drawn), : len(drawn)]
     drawing, (axes,) = figure(1.8 + 0.3 * len(drawn))
     image = axes.imshow(matrix, cmap="Blues", vmin=min(0.0, float(np.nanmin(matrix, initial=0.0))))
     middle = (float(np.nanmin(matrix, initial=0.0)) + float(np.nanmax(matrix, initial=0.0))) / 2
@@ -70,7 +62,7 @@ def specificity(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     axes.spines[:].set_visible(False)
     drawing.colorbar(image, ax=axes, label="area", shrink=0.8)
     left_out = first_of(clusters, MOST_CLUSTERS, "clusters")
-    title(drawing, f"{short(ranking.id)}: each cluster's order on the examples of each cluster{left_out}")
+    title(drawing, f"{short(ranking_of(result, choice).id)}: each cluster's order on the examples of each cluster{left_out}")
     return drawing
 
 

@@ -10,8 +10,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from unitrank_plots import PICTURES
-from unitrank_plots.choice import Arrays, Choice
-from unitrank_plots.style import SETTINGS
+from unitrank_plots.choice import Arrays, Choice, Style
+from unitrank_plots.style import PAPER, PAPER_WIDTH, SETTINGS
 from unitrank_schemas.results import Result
 
 _LOCK = threading.Lock()
@@ -24,20 +24,26 @@ def draw(name: str, result: Result, arrays: Arrays, choice: Choice) -> Figure:
 
     Raises NoPicture if the result lacks its data, and KeyError for a name not in `PICTURES`.
     """
-    with _settings():
-        return FIGURES[name](result, arrays, choice)
+    with _settings(choice.style):
+        drawn = FIGURES[name](result, arrays, choice)
+    if choice.style == "paper":
+        # The caption of a paper says what the title says.
+        drawn.suptitle("")
+        width, height = drawn.get_size_inches()
+        drawn.set_size_inches(PAPER_WIDTH, PAPER_WIDTH * height / width)
+    return drawn
 
 
-def rendered(figure: Figure, form: str) -> bytes:
+def rendered(figure: Figure, form: str, style: Style = "screen") -> bytes:
     """The bytes of the file; equal figures give equal bytes. `form`: `png` or `svg`."""
     sink = io.BytesIO()
-    with _settings():
+    with _settings(style):
         figure.savefig(sink, format=form, metadata={"Date": None} if form == "svg" else {"Software": None})
     return sink.getvalue()
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
+def _settings(style: Style) -> Iterator[None]:
     # All threads share matplotlib's settings: only one picture is drawn at a time.
-    with _LOCK, mpl.rc_context(SETTINGS):
+    with _LOCK, mpl.rc_context({**SETTINGS, **(PAPER if style == "paper" else {})}):
         yield

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from unitrank_plots.choice import Arrays, Choice, NoPicture, cluster_of, ranking_of
+from unitrank_plots.choice import Arrays, Choice, cluster_of, ranking_of
 from unitrank_plots.style import figure, short, title
-from unitrank_schemas.methods import METHODS
-from unitrank_schemas.results import Ranking, Result
+from unitrank_plots.values.grids import grid
+from unitrank_schemas.results import Result
 
 SIGNED, MAGNITUDE = "RdBu_r", "viridis"
 
@@ -24,7 +24,7 @@ def heatmap(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     Raises NoPicture for a name, example or channel that the result does not have.
     """
     ranking, (row, cluster) = ranking_of(result, choice), cluster_of(result, choice)
-    values, channels = _grid(result, arrays, choice, ranking, row, cluster.name)
+    values, channels = grid(result, arrays, choice, ranking, row, cluster.name)
     drawing, (axes,) = figure(4.6)
     extent = (-0.5, values.shape[1] - 0.5, values.shape[0] - 0.5, -0.5)
     if choice.background is not None:
@@ -48,64 +48,6 @@ def heatmap(result: Result, arrays: Arrays, choice: Choice) -> Figure:
         side.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.spines[:].set_visible(False)
     return drawing
-
-
-def _grid(
-    result: Result, arrays: Arrays, choice: Choice, ranking: Ranking, row: int, cluster: str
-) -> tuple[NDArray[np.float64], str]:
-    """A grid of two axes, and the words in the title for its channels. Raises NoPicture."""
-    computed = f"heatmap/{ranking.id}" if choice.example is None else f"heatmap_examples/{ranking.id}/{cluster}"
-    if choice.channel is None and computed in arrays:
-        return _flat(_row_or_example(arrays[computed], row, choice)), _reduction(result, ranking)
-    if choice.example is None:
-        values = arrays[f"importance/{ranking.id}"][row].reshape(result.layer.shape)
-    else:
-        name = f"examples/{ranking.id}/{cluster}"
-        if name not in arrays:
-            raise NoPicture("no_examples", "the job kept no scores of single examples; post it with `keep_examples`")
-        values = _row_or_example(arrays[name], row, choice).reshape(result.layer.shape)
-    return _of_channel(values, choice, result.layer.channel_axis or 0)
-
-
-def _reduction(result: Result, ranking: Ranking) -> str:
-    """The words in the title for how `unitrank_engine.result.heatmaps` reduced the channels."""
-    method = METHODS.get(ranking.method["name"])
-    if method is not None and method.spatial:
-        return "sum over channels, negative values set to zero"
-    shape = result.layer.shape
-    return "mean over channels" if len(shape) > 2 and shape[result.layer.channel_axis or 0] > 1 else ""
-
-
-def _row_or_example(values: NDArray[Any], row: int, choice: Choice) -> NDArray[Any]:
-    """The values of the cluster, or of the chosen example. Raises NoPicture."""
-    if choice.example is None:
-        return np.asarray(values[row])
-    if not 0 <= choice.example < len(values):
-        raise NoPicture("example_not_found", f"example {choice.example} was not kept; choose 0 to {len(values) - 1}")
-    return np.asarray(values[choice.example])
-
-
-def _of_channel(values: NDArray[Any], choice: Choice, axis: int) -> tuple[NDArray[np.float64], str]:
-    """The grid of the chosen channel or of the sum over all, and the words for it in the title.
-
-    `axis`: the axis of the channels.
-    """
-    if values.ndim < 3:
-        if choice.channel is not None:
-            raise NoPicture("channel_not_found", "the layer has no channels to choose from; leave `channel` out")
-        return _flat(values), ""
-    if choice.channel is None:
-        # All channels at a position belong to the same part of the input.
-        return _flat(values.astype(np.float64).sum(axis)), "sum over channels" if values.shape[axis] > 1 else ""
-    if not 0 <= choice.channel < values.shape[axis]:
-        raise NoPicture("channel_not_found", f"channel {choice.channel} not found; choose 0 to {values.shape[axis] - 1}")
-    return _flat(values.take(choice.channel, axis)), f"channel {choice.channel}"
-
-
-def _flat(values: NDArray[Any]) -> NDArray[np.float64]:
-    """The values as rows and columns: one axis gives one row; planes of more axes are stacked."""
-    grid = np.asarray(values, np.float64)
-    return grid.reshape(-1, grid.shape[-1]) if grid.ndim else grid.reshape(1, 1)
 
 
 def _aspect(values: NDArray[np.float64]) -> Any:

@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from unitrank_plots.choice import Arrays, Choice, NoPicture, cluster_of
-from unitrank_plots.rank_correlation import spearman_matrix
+from unitrank_plots.choice import Arrays, Choice
 from unitrank_plots.style import VERDICT_COLOURS, figure, first_of, short, title
+from unitrank_plots.values.rankings import correlations, tested_leaders
 from unitrank_schemas.results import VERDICT_LABELS, Result
 
 MOST = 20
@@ -18,9 +18,7 @@ MOST_WRITTEN = 12
 
 def leaderboard(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     """The first `MOST` rankings, the best on top. Raises NoPicture if the job had no ablation."""
-    leaders = result.leaderboard[:MOST]
-    if all(leader.verdict is None for leader in leaders):
-        raise NoPicture("no_ablation", "the rankings were not tested by ablation; post the job with `ablation`")
+    leaders = tested_leaders(result)
     drawing, (axes,) = figure(1.7 + 0.34 * len(leaders))
     places = np.arange(len(leaders))[::-1]
     verdicts = [(VERDICT_COLOURS[leader.verdict], VERDICT_LABELS[leader.verdict]) for leader in leaders]
@@ -48,15 +46,7 @@ def agreement(result: Result, arrays: Arrays, choice: Choice) -> Figure:
 
     Raises NoPicture if the job has one ranking only.
     """
-    all_ids = [ranking.id for ranking in result.rankings]
-    ids = all_ids[:MOST]
-    if len(ids) < 2:
-        raise NoPicture("one_ranking", "the job has one ranking; agreement needs two or more")
-    rows = range(len(result.clusters)) if choice.cluster is None else [cluster_of(result, choice)[0]]
-    correlations = np.stack([spearman_matrix([arrays[f"importance/{id}"][row] for id in ids]) for row in rows])
-    # Clusters in which neither ranking is constant.
-    counts = np.isfinite(correlations).sum(0)
-    values = np.where(counts > 0, np.nansum(correlations, axis=0) / np.maximum(counts, 1), np.nan)
+    ids, values, subject = correlations(result, arrays, choice)
     drawing, (axes,) = figure(1.6 + 0.45 * len(ids))
     image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
     # The numbers of more rankings would overlap.
@@ -70,6 +60,5 @@ def agreement(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     axes.set_yticks(range(len(ids)), names)
     axes.spines[:].set_visible(False)
     drawing.colorbar(image, ax=axes, label="rank correlation", shrink=0.8)
-    subject = f"mean over {len(rows)} clusters" if len(rows) > 1 else f"cluster {short(result.clusters[rows[0]].name)}"
-    title(drawing, f"Agreement of the rankings, {subject}{first_of(all_ids, MOST, 'rankings')}")
+    title(drawing, f"Agreement of the rankings, {subject}{first_of(result.rankings, MOST, 'rankings')}")
     return drawing

@@ -36,6 +36,10 @@ SETTINGS: Any = {
     # Clients choose the names. `$x^2$` in a name is text, not a formula.
     "text.parse_math": False,
 }
+# STIX is the font of many journals, and matplotlib has it.
+PAPER: Any = {"font.size": 9, "font.family": "STIXGeneral", "axes.linewidth": 0.6, "lines.linewidth": 1.2, "savefig.dpi": 300}
+PAPER_WIDTH = 5.0
+"""Inches of a picture for print."""
 # Inches, and pixels in an inch.
 WIDTH, DPI = 6.4, 150
 
