@@ -9,8 +9,10 @@ import redis.asyncio
 from anyio import CapacityLimiter
 from fastapi import Request
 
+from unitrank_service.contents.class_names import ClassNames
 from unitrank_service.contents.distinct_values import DistinctValues
 from unitrank_service.contents.importer import Importer
+from unitrank_service.contents.statistics import Statistics
 from unitrank_service.http.wait_limits import WaitLimits
 from unitrank_service.jobs.drafts import DraftStores
 from unitrank_service.jobs.submission import SubmissionStores
@@ -67,6 +69,8 @@ class Backend:
     permissions: RecentPermissions
     throughput: Throughput
     distinct_values: DistinctValues
+    field_statistics: Statistics
+    class_names: ClassNames
     sources: Sources
     importer: Importer
     deliveries: DeliveryStore
@@ -150,6 +154,8 @@ class Backend:
             permissions=RecentPermissions(connection, clock),
             throughput=Throughput(connection),
             distinct_values=DistinctValues(blobs),
+            field_statistics=Statistics(blobs),
+            class_names=ClassNames(blobs),
             sources=sources,
             importer=Importer(connection, settings, sources, blobs, models, datasets, jobs, metrics),
             deliveries=deliveries,

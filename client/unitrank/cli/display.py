@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
 from unitrank_schemas.jobs import Job
-from unitrank_schemas.results import VERDICT_LABELS, Leader, Overall, Result, Warn
+from unitrank_schemas.results import VERDICT_LABELS, Leader, Overall, Result, UnitExamples, UnitInRanking, Warn
 
 VERDICT_STYLES = {
     "better_than_random": "green",
@@ -21,6 +21,7 @@ VERDICT_STYLES = {
 STRENGTHS = {True: ", robust", False: ", fragile", None: ""}
 # Without a terminal a line of progress is printed at most this often (s), and for each new stage.
 LINE_SECONDS = 5.0
+UNIT_COLUMNS = ("ranking", "cluster", "importance", "rank", "effect", "highest scores", "lowest", "highest activations", "lowest")
 # The width of tables without a terminal.
 WIDTH = 110
 
@@ -131,6 +132,21 @@ def _warning_line(code: str, ranking: str, group: list[Warn], clusters: int) -> 
     where = f"in {len(names)} of {clusters} cluster{plural}, for example in cluster {names[0]}" if names else ""
     subject = " ".join(filter(None, [ranking, where]))
     return ": ".join(filter(None, [code, subject, group[0].detail]))
+
+
+def unit_lines(ranking: UnitInRanking) -> Iterator[tuple[str, ...]]:
+    """The rows of a table with the columns `UNIT_COLUMNS`: one for each cluster."""
+    for cluster, value in ranking.clusters.items():
+        effect = f"{value.effect.value:.4g} ({value.effect.source})" if value.effect else "–"
+        rank = "–" if value.rank is None else str(value.rank)
+        yield ranking.id, cluster, _number(value.importance), rank, effect, *_examples(value.score), *_examples(value.activation)
+
+
+def _examples(examples: UnitExamples | None) -> tuple[str, str]:
+    """The rows with the largest and the smallest values, each with its value."""
+    lists = (examples.largest, examples.smallest) if examples else ((), ())
+    largest, smallest = (", ".join(f"{each.row} ({each.value:.3g})" for each in entries) or "–" for entries in lists)
+    return largest, smallest
 
 
 def _p_value(overall: Overall | None) -> str:

@@ -11,7 +11,7 @@ from unitrank.client.http.transports import AsyncFlowRunner
 from unitrank.client.requests import COLLECTIONS, C, content_path
 from unitrank.client.uploads import put_dataset, put_model
 from unitrank.dataset_files import Columns
-from unitrank_schemas.datasets import Dataset
+from unitrank_schemas.datasets import Dataset, DatasetRow, DatasetStatistics
 from unitrank_schemas.models import Model
 
 if TYPE_CHECKING:
@@ -102,3 +102,16 @@ class AsyncDatasets(AsyncContents[Dataset]):
                 quiet=quiet,
             )
         )
+
+    async def row(self, name: str, row: int) -> DatasetRow:
+        """As `Datasets.row`."""
+        return await self._runner.run(self._calls.get(f"{content_path(Dataset, name)}/rows/{row}", DatasetRow))
+
+    async def picture(self, name: str, row: int, *, field: str | None = None) -> bytes:
+        """As `Datasets.picture`."""
+        query = {} if field is None else {"field": field}
+        return await self._runner.run(self._calls.picture(f"{content_path(Dataset, name)}/rows/{row}.png", query))
+
+    async def statistics(self, name: str) -> DatasetStatistics:
+        """As `Datasets.statistics`."""
+        return await self._runner.run(self._calls.get(f"{content_path(Dataset, name)}/statistics", DatasetStatistics))

@@ -14,7 +14,7 @@ from unitrank.client.progress import OnState, watching
 from unitrank.client.requests import JobFilters, job_path, job_query, result_query
 from unitrank.results import JobResult
 from unitrank_schemas.jobs import DryRun, Job, JobRequest, JobStatus
-from unitrank_schemas.results import Result
+from unitrank_schemas.results import Result, UnitResult
 
 
 class AsyncJobs:
@@ -115,6 +115,10 @@ class AsyncJobHandle:
     async def summary(self, *, cluster: str | None = None, ranking: str | None = None, top: int | None = None) -> Result:
         """As `JobHandle.summary`."""
         return await self._runner.run(self._calls.summary(self.id, result_query(cluster, ranking, top)))
+
+    async def unit(self, unit: int, *, cluster: str | None = None, ranking: str | None = None) -> UnitResult:
+        """As `JobHandle.unit`."""
+        return await self._runner.run(self._calls.unit(self.id, unit, result_query(cluster, ranking, None)))
 
     async def download(
         self,

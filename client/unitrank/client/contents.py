@@ -11,7 +11,7 @@ from unitrank.client.http.transports import FlowRunner
 from unitrank.client.requests import COLLECTIONS, C, content_path
 from unitrank.client.uploads import put_dataset, put_model
 from unitrank.dataset_files import Columns
-from unitrank_schemas.datasets import Dataset
+from unitrank_schemas.datasets import Dataset, DatasetRow, DatasetStatistics
 from unitrank_schemas.models import Model
 
 if TYPE_CHECKING:
@@ -144,3 +144,24 @@ class Datasets(Contents[Dataset]):
                 quiet=quiet,
             )
         )
+
+    def row(self, name: str, row: int) -> DatasetRow:
+        """The values of one row, from 0. Raises NotFound for a row that does not exist."""
+        return self._runner.run(self._calls.get(f"{content_path(Dataset, name)}/rows/{row}", DatasetRow))
+
+    def picture(self, name: str, row: int, *, field: str | None = None) -> bytes:
+        """A row's image as the bytes of a PNG file.
+
+        Args:
+            name: name of the dataset.
+            row: number of the row, from 0.
+            field: the field with the image; None: the first field with images.
+
+        Raises InvalidRequest where the row is not an image.
+        """
+        query = {} if field is None else {"field": field}
+        return self._runner.run(self._calls.picture(f"{content_path(Dataset, name)}/rows/{row}.png", query))
+
+    def statistics(self, name: str) -> DatasetStatistics:
+        """The class balance, the range and a histogram of each field."""
+        return self._runner.run(self._calls.get(f"{content_path(Dataset, name)}/statistics", DatasetStatistics))

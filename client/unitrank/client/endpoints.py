@@ -23,7 +23,7 @@ from unitrank_schemas.jobs import ENDED, DryRun, Job
 from unitrank_schemas.methods import MethodCard
 from unitrank_schemas.operations import Readiness, Version, Workers
 from unitrank_schemas.problems import Problem
-from unitrank_schemas.results import Result
+from unitrank_schemas.results import Result, UnitResult
 
 BYTES = {"Content-Type": "application/octet-stream"}
 JSON = {"Content-Type": "application/json"}
@@ -88,6 +88,11 @@ class Calls:
     def get(self, path: str, schema: type[S]) -> Flow[S]:
         """One resource."""
         return self._read(HttpRequest("GET", path), schema)
+
+    def picture(self, path: str, query: Mapping[str, str]) -> Flow[bytes]:
+        """The bytes of a picture."""
+        response = yield from self._response(HttpRequest("GET", path, query, {"Accept": "image/png"}))
+        return response.content
 
     def list_records(self, path: str, schema: type[S], limit: int | None, params: Mapping[str, str] | None = None) -> Flow[list[S]]:
         """The records of a collection, page by page; at most `limit`, or all for None."""
@@ -174,6 +179,10 @@ class Calls:
     def summary(self, id: str, query: Mapping[str, str] | None = None) -> Flow[Result]:
         """The summary of a job that has succeeded; `query` selects a part of it."""
         return self._read(HttpRequest("GET", f"{job_path(id)}/result", query or {}), Result)
+
+    def unit(self, id: str, unit: int, query: Mapping[str, str]) -> Flow[UnitResult]:
+        """One unit of a result; `query` selects a cluster or a ranking."""
+        return self._read(HttpRequest("GET", f"{job_path(id)}/units/{unit}", query), UnitResult)
 
     def download(self, id: str, accept: str, target: Path, query: Mapping[str, str] | None = None) -> Flow[None]:
         """Writes the result to the file, as the media type `accept`."""

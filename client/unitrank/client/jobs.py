@@ -15,7 +15,7 @@ from unitrank.client.progress import OnState, watching
 from unitrank.client.requests import JobFilters, job_path, job_query, result_query
 from unitrank.results import JobResult, read_npz
 from unitrank_schemas.jobs import DryRun, Job, JobRequest, JobStatus
-from unitrank_schemas.results import Result
+from unitrank_schemas.results import Result, UnitResult
 
 
 class Jobs:
@@ -169,6 +169,18 @@ class JobHandle:
         Raises Conflict before the job has ended.
         """
         return self._runner.run(self._calls.summary(self.id, result_query(cluster, ranking, top)))
+
+    def unit(self, unit: int, *, cluster: str | None = None, ranking: str | None = None) -> UnitResult:
+        """One unit: its importance, its effect, and the examples with its extreme values.
+
+        Args:
+            unit: number of the unit, such as `top[0].unit` of a ranking's cluster.
+            cluster: only this cluster.
+            ranking: only this ranking.
+
+        Raises NotFound for a unit or name that the result does not have.
+        """
+        return self._runner.run(self._calls.unit(self.id, unit, result_query(cluster, ranking, None)))
 
     def download(
         self,

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from unitrank_schemas.deliveries import Announcement
 from unitrank_schemas.models import Location
 from unitrank_schemas.problems import Problem
+from unitrank_schemas.results import Plot
 from unitrank_service.http.authentication import PUBLIC
 from unitrank_service.openapi.descriptions import header
 from unitrank_service.openapi.examples import examples_by_schema
@@ -90,7 +91,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
     }
     schemas = components.setdefault("schemas", {})
     _, definitions = models_json_schema(
-        [(Problem, "serialization"), (Announcement, "serialization"), (Location, "validation")], ref_template=_TEMPLATE
+        [(Problem, "serialization"), (Announcement, "serialization"), (Location, "validation"), (Plot, "serialization")],
+        ref_template=_TEMPLATE,
     )
     schemas.update(definitions["$defs"])
     document["webhooks"] = {"job.ended": {"post": WEBHOOK}}

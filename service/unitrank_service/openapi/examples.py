@@ -66,6 +66,43 @@ DATASET: Json = {
     "fields": {"x": {"dtype": "uint8", "shape": [None, 1, 28, 28]}, "y": {"dtype": "uint8", "shape": [None]}},
     "problem": None,
 }
+DATASET_ROW: Json = {
+    "dataset": "flowers",
+    "digest": DATA_DIGEST,
+    "row": 3,
+    "fields": {"x": [5.1, 3.5, 1.4, 0.2], "y": 0},
+    "left_out": {},
+    "image": None,
+}
+DATASET_STATISTICS: Json = {
+    "dataset": "flowers",
+    "digest": DATA_DIGEST,
+    "examples": 4,
+    "fields": {
+        "y": {
+            "rows": 4,
+            "low": 0.0,
+            "high": 1.0,
+            "mean": 0.25,
+            "not_finite": 0,
+            "histogram": {"edges": [0.0, 0.5, 1.0], "counts": [3, 1]},
+            "values": [{"value": 0, "rows": 3}, {"value": 1, "rows": 1}],
+        }
+    },
+}
+PLOT: Json = {
+    "title": "Leaderboard of layer relu1",
+    "panels": [
+        {
+            "kind": "bars",
+            "x": {"label": "ranking"},
+            "y": {"label": "area"},
+            "labels": ["conductance", "gradient"],
+            "values": [0.79, 0.64],
+            "groups": ["better than random", "better than random"],
+        }
+    ],
+}
 
 
 def job() -> Json:
@@ -187,6 +224,19 @@ def comparison() -> Json:
     }
 
 
+def unit() -> Json:
+    """Return one unit of the result."""
+    examples = {"largest": [{"row": 7, "value": 3.1}], "smallest": [{"row": 4012, "value": -0.2}]}
+    entry = {"importance": 41.7, "spread": 3.2, "rank": 1, "effect": None, "score": examples, "activation": examples}
+    return {
+        **{name: result()[name] for name in ("job", "dataset", "layer")},
+        "unit": 1033,
+        "index": [6, 1, 6],
+        "rankings": [{"id": "conductance", "target_class": None, "clusters": {"all": entry}}],
+        "missing": {"effect": "the job measured no effect of this unit alone; post it with `ablation.verify`"},
+    }
+
+
 def examples_by_schema() -> dict[str, Json]:
     """Return the name of each schema in the document → an example of it."""
     cards = {name: card(name).model_dump(mode="json") for name in METHODS}
@@ -195,11 +245,14 @@ def examples_by_schema() -> dict[str, Json]:
     return {
         "Model": MODEL,
         "Dataset": DATASET,
+        "DatasetRow": DATASET_ROW,
+        "DatasetStatistics": DATASET_STATISTICS,
         "Job": job(),
         "JobChange": {"metadata": {"name": "relu1, all digits", "tags": ["paper"], "notes": None}},
         "DryRun": {"request": _request(), "estimate": {"passes": 1_240_000, "seconds": 18.5, "result_bytes": 161_520}},
         "Result": result(),
         "JobComparison": comparison(),
+        "UnitResult": unit(),
         "MethodCard": cards["conductance"],
         "Page_Model_": {"items": [MODEL], "next": None},
         "Page_Dataset_": {"items": [DATASET], "next": None},

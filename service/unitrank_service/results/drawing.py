@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 from starlette.concurrency import run_in_threadpool
 
 import unitrank_plots
+from unitrank_plots.values import values_of
+from unitrank_service.http.responses import encoded
 from unitrank_service.results.stored_result import stored_result
 from unitrank_service.results.turns import Turns
 from unitrank_store.results.array_file import ArrayFile
@@ -115,10 +117,14 @@ def _serve(connection: Connection) -> None:
 def plot(summary: bytes, arrays: Path, name: str, form: str, choice: unitrank_plots.Choice) -> bytes:
     """Return the plot as a file. `summary`: the result as JSON. `arrays`: the file with its arrays.
 
+    `form`: `png`, `svg`, or `json` for the values alone.
+
     The process that draws runs this function. Raises NoPicture where the result has no such plot.
     """
-    # The service itself never loads matplotlib.
-    from unitrank_plots.figures import draw, rendered
-
     with ArrayFile(arrays.open("rb")) as file:
-        return rendered(draw(name, stored_result(summary), file.mapped(), choice), form)
+        if form == "json":
+            return encoded(values_of(name, stored_result(summary), file.mapped(), choice))
+        # The service itself never loads matplotlib.
+        from unitrank_plots.figures import draw, rendered
+
+        return rendered(draw(name, stored_result(summary), file.mapped(), choice), form, choice.style)

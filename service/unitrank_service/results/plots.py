@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,7 +33,7 @@ from unitrank_tables.sharded.table import ShardedTable
 
 T = TypeVar("T")
 
-TYPES = {"png": "image/png", "svg": "image/svg+xml"}
+TYPES = {"png": "image/png", "svg": "image/svg+xml", "json": "application/json"}
 # A browser that opens an SVG directly runs no script in it and loads nothing.
 HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "X-Content-Type-Options": "nosniff"}
 MOST_AVERAGED = 100
@@ -95,7 +95,7 @@ async def plot_response(
 ) -> Response:
     """Return a plot of the result of the job `id`.
 
-    `form`: `png` or `svg`. `overlay`: whether the heatmap is drawn over the input. `owner`: id of
+    `form`: a key of `TYPES`. `overlay`: whether the heatmap is drawn over the input. `owner`: id of
     the request's key.
     Raises HttpProblem where the job has no result, or the result has no such plot.
     """
@@ -105,7 +105,7 @@ async def plot_response(
         return Response(status_code=304, headers={"ETag": tag})
     with ExitStack() as files:
         summary, arrays = await run_sync(_files, stored, files, limiter=stores.threads)
-        if overlay:
+        if overlay and form != "json":
             choice = await run_sync(_over_input, record, summary, arrays, choice, stores, limiter=stores.threads)
         image = await stores.draw(owner, plot, summary, arrays, name, form, choice)
     return Response(image, headers={**HEADERS, "ETag": tag}, media_type=TYPES[form])
@@ -169,7 +169,7 @@ def _over_input(
         except BadSource as error:
             raise HttpProblem("dataset_not_found", f"the input cannot be drawn: {error.detail}; or leave `overlay` out") from error
         image = np.asarray(mean.mean(_colours(about, name, stores.models)) if mean.ndim == 3 else mean)
-        return unitrank_plots.Choice(choice.cluster, choice.ranking, choice.channel, choice.example, image)
+        return replace(choice, background=image)
 
 
 def _colours(about: Json, name: str, models: ModelStore) -> int:

@@ -5,6 +5,7 @@ from unitrank_service.routes import (
     datasets,
     deliveries,
     documentation,
+    inside,
     jobs,
     methods,
     metrics,
@@ -31,6 +32,7 @@ ROUTERS = [
     job_list.router,
     comparison.router,
     pages.router,
+    inside.router,
     session.router,
     documentation.router,
 ]

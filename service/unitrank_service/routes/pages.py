@@ -26,6 +26,7 @@ from unitrank_service.web.form_page import form_page, request_snippets
 from unitrank_service.web.job_lines import title_values
 from unitrank_service.web.job_view import STATES, TABS, TabChoice, is_image, job_line, percent, result_values
 from unitrank_service.web.pages import PageRoute, page, to
+from unitrank_service.web.result_examples import class_names, gallery, preview_of
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.queue.rq_queue import positions
 
@@ -49,6 +50,7 @@ async def show_job(
     ranking: Text = "",
     channel: str = "",
     overlay: bool = False,
+    first: str = "",
 ) -> Response:
     """One job: its progress, or its result in tabs."""
     record, summary = await run_in_threadpool(_record_and_summary, id, backend_of(request))
@@ -56,6 +58,7 @@ async def show_job(
     if isinstance(summary, bytes):
         values = await _result_values(request, summary, record, TabChoice(tab, cluster, ranking))
         values |= {"overlay": overlay, "channel": int(channel) if re.fullmatch(r"\d{1,6}", channel) else None}
+        values["first"] = int(first) if re.fullmatch(r"\d{1,9}", first) else 0
     return await run_in_threadpool(_job_page, request, record, summary if isinstance(summary, str) else None, values)
 
 
@@ -82,6 +85,11 @@ async def _result_values(request: Request, summary: bytes, record: JobRecord, ch
 
 def _job_page(request: Request, record: JobRecord, why_missing: str | None, values: dict[str, Any]) -> Response:
     backend = backend_of(request)
+    if "dataset_digest" in values:
+        names, classes = class_names(record, values["dataset_digest"], backend)
+        values |= {"names": names, "classes": classes}
+    if values["tab"] == "examples":
+        values |= gallery(record, values, values["first"], values["names"], backend)
     if values["tab"] == "heatmaps":
         values["image"] = is_image(values["dataset_digest"], record, backend.datasets)
     return page(
@@ -165,8 +173,10 @@ def show_datasets(request: Request, after: Text = "") -> Response:
 @router.get("/datasets/{name}")
 def show_dataset(request: Request, name: str) -> Response:
     """One dataset with its fields."""
-    record = backend_of(request).datasets.get(name)
-    return page(request, "dataset.html", dataset=dataset_body(record), name=name, created_at=record.created_at)
+    backend = backend_of(request)
+    record = backend.datasets.get(name)
+    preview = preview_of(record, name, backend) if record.status == "ready" else None
+    return page(request, "dataset.html", dataset=dataset_body(record), name=name, created_at=record.created_at, preview=preview)
 
 
 @router.get("/new", openapi_extra=WRITE)

@@ -1,6 +1,6 @@
 """The plots and the report of a result."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse
@@ -10,25 +10,28 @@ from unitrank_service.backend import backend_of, key_of
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.parameters import Id
 from unitrank_service.http.requests import Route
+from unitrank_service.openapi import examples
 from unitrank_service.openapi.descriptions import BINARY, problems
+from unitrank_service.results.formats import JSON
 from unitrank_service.results.plots import TYPES, plot_response, report_response
 
 router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)
 
 NAMES = ", ".join(f"`{name}`" for name in unitrank_plots.PICTURES)
-CONTENT = {kind: {"schema": BINARY} for kind in TYPES.values()}
+CONTENT = {kind: {"schema": BINARY} for kind in TYPES.values() if kind != JSON}
+VALUES = {"schema": {"$ref": "#/components/schemas/Plot"}, "example": examples.PLOT}
 
 
 @router.get(
     "/{id}/plots/{name}.{form}",
     response_class=Response,
-    responses={200: {"description": "The plot.", "content": CONTENT}, **problems(401, 403, 404, 409, 410, 422)},
+    responses={200: {"description": "The plot.", "content": {**CONTENT, JSON: VALUES}}, **problems(401, 403, 404, 409, 410, 422)},
 )
 async def get_picture(
     request: Request,
     id: Id,
     name: Annotated[str, Path(description=f"{NAMES}.")],
-    form: Annotated[str, Path(description="`png` or `svg`.")],
+    form: Annotated[str, Path(description="`png`, `svg`, or `json` for the values that the plot shows.")],
     cluster: Annotated[str | None, Query(description="Name of a cluster.")] = None,
     ranking: Annotated[
         str | None, Query(description="Id of a ranking. A plot of one ranking takes the leaderboard's first by default.")
@@ -38,17 +41,21 @@ async def get_picture(
         int | None, Query(ge=0, description="Draw the heatmap of one kept example; its number in the cluster, from 0.")
     ] = None,
     overlay: Annotated[bool, Query(description="Draw the heatmap over the input, if the input is an image.")] = False,
+    style: Annotated[
+        Literal["screen", "paper"],
+        Query(description="`paper`: for print, without a title and in a serif font."),
+    ] = "screen",
 ) -> Response:
-    """Get a plot of a result.
+    """Get a plot of a result, as a picture or as the values that it shows.
 
     The plots are the curves of the ablation, the importance, a heatmap, the leaderboard, the
     agreement and the differences of the rankings, and the specificity of one ranking.
     """
     if name not in unitrank_plots.PICTURES or form not in TYPES:
         names = ", ".join(unitrank_plots.PICTURES)
-        detail = f"plot {f'{name}.{form}'[:100]!r} does not exist; use {names}, with .png or .svg"
+        detail = f"plot {f'{name}.{form}'[:100]!r} does not exist; use {names}, with .png, .svg or .json"
         raise HttpProblem("not_found", detail)
-    choice = unitrank_plots.Choice(cluster, ranking, channel, example)
+    choice = unitrank_plots.Choice(cluster, ranking, channel, example, style=style)
     owner, stores = key_of(request).id, backend_of(request).plots
     return await plot_response(request, id, name, form, choice, overlay=overlay, owner=owner, stores=stores)
 

@@ -2,16 +2,20 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from unitrank_schemas.results import Result
+from unitrank_schemas.base import Json
+from unitrank_schemas.results import Result, UnitResult
 from unitrank_service.backend import backend_of
 from unitrank_service.http.parameters import Id
 from unitrank_service.http.requests import Route
+from unitrank_service.http.responses import answer
 from unitrank_service.openapi.descriptions import BINARY, problems
 from unitrank_service.results.formats import CSV, NPZ, SAFETENSORS
-from unitrank_service.results.result_response import result_response
+from unitrank_service.results.result_response import StoredResult, result_response
 from unitrank_service.results.summary import Selection
+from unitrank_service.results.unit import unit_body
 
 router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)
 
@@ -42,3 +46,21 @@ async def get_result(
     return await result_response(
         request, id, accept, selection, jobs=backend.jobs, results=backend.results, threads=backend.result_threads
     )
+
+
+@router.get("/{id}/units/{unit}", response_model=UnitResult, responses=problems(401, 403, 404, 409, 410, 422))
+async def get_unit(
+    request: Request,
+    id: Id,
+    unit: Annotated[int, Path(ge=0, le=2**53, description="Number of the unit, as `top[].unit` of the result has it.")],
+    cluster: Annotated[str | None, Query(description="Only this cluster.")] = None,
+    ranking: Annotated[str | None, Query(description="Only this ranking.")] = None,
+) -> Response:
+    """Get one unit: its importance and effect everywhere, and the examples that move it most."""
+    backend = backend_of(request)
+
+    def body() -> Json:
+        stored = StoredResult(backend.jobs.get(id), backend.results, backend.jobs.result_ttl)
+        return unit_body(stored, unit, Selection(cluster, ranking))
+
+    return answer(request, await run_sync(body, limiter=backend.result_threads))

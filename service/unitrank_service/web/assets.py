@@ -1,6 +1,7 @@
 """The static files of the pages, each with a version made of its content.
 
-Swagger UI, which draws /docs, comes from the package `fastapi_offline`.
+Swagger UI, which draws /docs, comes from the package `fastapi_offline`. uPlot, which draws
+plots, is a copy of its released files.
 """
 
 import hashlib
@@ -14,6 +15,11 @@ CSS, JAVASCRIPT = "text/css; charset=utf-8", "text/javascript; charset=utf-8"
 TYPES = {
     "page.css": CSS,
     "page.js": JAVASCRIPT,
+    "plots.css": CSS,
+    "plots.js": JAVASCRIPT,
+    "gallery.js": JAVASCRIPT,
+    "uPlot.min.css": CSS,
+    "uPlot.iife.min.js": JAVASCRIPT,
     "icon.svg": "image/svg+xml",
     "docs.js": JAVASCRIPT,
     "swagger-ui.css": CSS,
@@ -38,7 +44,8 @@ def asset(name: str) -> Asset:
     """The file with this name. Raises KeyError for a name that is not in `TYPES`."""
     kind = TYPES[name]
     package = "fastapi_offline" if name.startswith("swagger-ui") else "unitrank_service.web"
-    content = files(package).joinpath("static", name).read_bytes()
+    folder = "static/uplot" if name.startswith("uPlot") else "static"
+    content = files(package).joinpath(folder, name).read_bytes()
     if name == "page.css":
         content += _kind_rules().encode()
     return Asset(content, kind, hashlib.sha256(content).hexdigest()[:16])

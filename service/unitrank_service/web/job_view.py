@@ -22,6 +22,7 @@ TABS = {
     "curves": "Curves",
     "units": "Units",
     "heatmaps": "Heatmaps",
+    "examples": "Examples",
     "warnings": "Warnings",
     "provenance": "Provenance",
     "request": "Request",

@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 
 from unitrank_schemas.result_text import sentence
 from unitrank_service.backend import key_of
+from unitrank_service.contents.class_names import named
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.authentication import COOKIE, admit
 from unitrank_service.http.proxies import linked, route_path
@@ -165,6 +166,7 @@ def _environment() -> Environment:
         "duration": duration,
         "axes": axes,
         "sentence": sentence,
+        "called": named,
         "allowed": lambda options, names: [option for option in options if option[0] in names],
         "combine": lambda values, more: {**values, **more},
         "worded": _baselines,

@@ -286,3 +286,48 @@ def test_compare_when_options_select_the_jobs_then_compares_them_on_the_service(
     assert requests[1].url.params.get_list("job") == ["j1", "j2", "j3"]
     for text in ("first try", "methods", "A: conductance", "0.010 [-0.010, 0.030]", "neither"):
         assert text in output.err
+
+
+def test_unit_when_shown_then_names_importance_effect_and_examples(run_command: RunCommand) -> None:
+    examples = {"largest": [{"row": 7, "value": 3.125}], "smallest": [{"row": 9, "value": -1.0}]}
+    value = {"importance": 0.5, "spread": None, "rank": 2, "effect": {"value": 0.25, "source": "verify", "ranking": "g"}}
+    unit = {
+        "job": "j",
+        "dataset": {"name": "d", "digest": "sha256:2"},
+        "layer": {"name": "1", "at": "output", "cut": True, "units": "neuron", "shape": [6], "count": 6},
+        "unit": 3,
+        "index": [3],
+        "rankings": [{"id": "g", "clusters": {"a": value | {"score": examples, "activation": None}}}],
+        "missing": {"activation": "the result has no examples of this unit's values"},
+    }
+    answer = httpx.Response(200, json=unit)
+
+    output = run_command("unit", "j", "3", states=[{}, answer])
+    printed = run_command("unit", "j", "3", "--json", states=[{}, answer])
+
+    for text in ("0.500", "0.25 (verify)", "7 (3.12)", "9 (-1)", "the result has no examples of this unit's values"):
+        assert text in output.err
+    assert json.loads(printed.out)["rankings"][0]["clusters"]["a"]["rank"] == 2
+
+
+def test_row_when_read_then_prints_its_values_or_writes_its_image(run_command: RunCommand, tmp_path: Path) -> None:
+    row = {"dataset": "d", "digest": "sha256:" + "0" * 64, "row": 2, "fields": {"x": [1.5]}, "left_out": {}, "image": None}
+    file = tmp_path / "row.png"
+
+    printed = run_command("row", "d", "2", states=[httpx.Response(200, json=row)])
+    written = run_command("row", "d", "2", "--picture", str(file), states=[httpx.Response(200, content=b"PNG")])
+
+    assert json.loads(printed.out)["fields"] == {"x": [1.5]}
+    assert (written.code, file.read_bytes()) == (0, b"PNG")
+
+
+def test_statistics_when_shown_then_names_the_class_balance(run_command: RunCommand) -> None:
+    field = {"rows": 3, "low": 0.0, "high": 1.0, "mean": 0.333333, "values": [{"value": 0, "rows": 2}, {"value": 1, "rows": 1}]}
+    answer = httpx.Response(
+        200, json={"dataset": "d", "digest": "sha256:" + "0" * 64, "examples": 3, "fields": {"y": field, "x": {"rows": 3}}}
+    )
+
+    output = run_command("statistics", "d", states=[answer])
+
+    assert "0: 2, 1: 1" in output.err
+    assert "3 of 3" in output.err

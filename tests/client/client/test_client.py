@@ -486,3 +486,54 @@ def test_jobs_when_listed_edited_and_compared_then_both_clients_send_the_same() 
     asyncio.run(use())
 
     assert [str(request.url) for request in requests[:half]] == [str(r.url) for r in requests[half : half + 2] + requests[-1:]]
+
+
+UNIT = {
+    "job": "j",
+    "dataset": {"name": "d", "digest": "sha256:2"},
+    "layer": {"name": "1", "at": "output", "cut": True, "units": "neuron", "shape": [6], "count": 6},
+    "unit": 3,
+    "index": [3],
+    "rankings": [],
+    "missing": {},
+}
+ROW = {"dataset": "d", "digest": "sha256:" + "0" * 64, "row": 2, "fields": {"x": [1.5, None]}, "left_out": {}, "image": None}
+STATISTICS = {"dataset": "d", "digest": "sha256:" + "0" * 64, "examples": 4, "fields": {"y": {"rows": 4}}}
+
+
+def _inside(request: httpx.Request) -> httpx.Response:
+    """The answers about a unit, a row, a picture and statistics."""
+    answers: dict[str, Json | bytes] = {
+        "/v1/jobs/j": JOB,
+        "/v1/jobs/j/units/3?cluster=a&ranking=g": UNIT,
+        "/v1/datasets/d/rows/2": ROW,
+        "/v1/datasets/d/rows/2.png?field=x": b"PNG",
+        "/v1/datasets/d/statistics": STATISTICS,
+    }
+    body = answers[request.url.raw_path.decode()]
+    return httpx.Response(200, content=body) if isinstance(body, bytes) else httpx.Response(200, json=body)
+
+
+def test_client_when_it_looks_inside_then_reads_units_rows_pictures_and_statistics() -> None:
+    with Client("http://service", transport=httpx.MockTransport(_inside)) as client:
+        unit = client.jobs.get("j").unit(3, cluster="a", ranking="g")
+        row, picture, statistics = (
+            client.datasets.row("d", 2),
+            client.datasets.picture("d", 2, field="x"),
+            client.datasets.statistics("d"),
+        )
+
+    assert (unit.unit, unit.index) == (3, [3])
+    assert row.fields == {"x": [1.5, None]}
+    assert picture == b"PNG"
+    assert statistics.fields["y"].rows == 4
+
+
+def test_async_client_when_it_looks_inside_then_reads_the_same() -> None:
+    async def read() -> list[object]:
+        async with unitrank.AsyncClient("http://service", transport=httpx.MockTransport(_inside)) as client:
+            unit = await (await client.jobs.get("j")).unit(3, cluster="a", ranking="g")
+            row, picture = await client.datasets.row("d", 2), await client.datasets.picture("d", 2, field="x")
+            return [unit.unit, row.row, picture, (await client.datasets.statistics("d")).examples]
+
+    assert asyncio.run(read()) == [3, 2, b"PNG", 4]

@@ -4,7 +4,7 @@ import re
 from html import unescape
 from html.parser import HTMLParser
 
-TABS = ["verdict", "curves", "units", "heatmaps", "warnings", "provenance", "request", "downloads"]
+TABS = ["verdict", "curves", "units", "heatmaps", "examples", "warnings", "provenance", "request", "downloads"]
 
 
 HOSTILE = "<script>alert('1')</script>\"'&"

@@ -1,6 +1,8 @@
 """The page's own files, by their version."""
 
+import hashlib
 import re
+from importlib.resources import files
 
 import httpx
 
@@ -25,3 +27,17 @@ def test_style_when_served_then_shows_the_controls_of_each_kind_of_clusters_wher
     for by, kind in CLUSTER_KINDS.items():
         shows = f"form:has(#by [value={by}]:checked) .when-{by} {{ display: block; }}"
         assert (shows in style) == bool(kind.controls)
+
+
+def test_copy_of_uplot_when_served_then_is_the_released_file(browser: httpx.Client) -> None:
+    """The digests are those of the files of uPlot 1.6.32 on npm."""
+    released = {
+        "uPlot.iife.min.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
+        "uPlot.min.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+    }
+    folder = files("unitrank_service.web").joinpath("static/uplot")
+
+    for name, digest in released.items():
+        assert hashlib.sha256(browser.get(f"/static/{name}").content).hexdigest() == digest
+    assert "uPlot 1.6.32" in folder.joinpath("README.md").read_text()
+    assert folder.joinpath("LICENSE").read_text().startswith("The MIT License (MIT)")

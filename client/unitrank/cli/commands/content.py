@@ -1,4 +1,4 @@
-"""`unitrank put-model`, `put-dataset`, `layers`, `methods`: the parts of a job's request."""
+"""`unitrank put-model`, `put-dataset`, `layers`, `methods`, `row`, `statistics`."""
 
 import tempfile
 from pathlib import Path
@@ -196,3 +196,37 @@ def _examples(shapes: list[str]) -> list[Any]:
     from unitrank.cli.module_spec import example_of
 
     return [example_of(shape) for shape in shapes]
+
+
+@app.command()
+def row(
+    dataset: Annotated[str, typer.Argument(help="Name of the dataset.")],
+    row: Annotated[int, typer.Argument(min=0, help="Number of the row, from 0.")],
+    picture: Annotated[Path | None, typer.Option(help="Write the row's image to this file, as PNG.", metavar="FILE")] = None,
+    field: Annotated[str | None, typer.Option(help="Field with the image.", show_default="the first one with images")] = None,
+    url: Url = URL,
+) -> None:
+    """Print the values of one row as JSON, or write its image to a file."""
+    with open_client(url) as client:
+        if picture is None:
+            print_json(client.datasets.row(dataset, row))
+        else:
+            picture.write_bytes(client.datasets.picture(dataset, row, field=field))
+
+
+@app.command()
+def statistics(
+    dataset: Annotated[str, typer.Argument(help="Name of the dataset.")], url: Url = URL, as_json: AsJson = False
+) -> None:
+    """Show the class balance and the range of each field of a dataset."""
+    with open_client(url) as client:
+        about = client.datasets.statistics(dataset)
+    if as_json:
+        print_json(about)
+        return
+    rows = []
+    for name, field in about.fields.items():
+        values = ", ".join(f"{each.value}: {each.rows}" for each in field.values or ())
+        numbers = ("–" if number is None else f"{number:.4g}" for number in (field.low, field.mean, field.high))
+        rows.append((name, f"{field.rows} of {about.examples}", *numbers, values or "–"))
+    print_table(("field", "rows read", "low", "mean", "high", "value: rows"), rows)

@@ -1,4 +1,4 @@
-"""`unitrank result`, `gate`, `doctor`."""
+"""`unitrank result`, `unit`, `gate`, `doctor`."""
 
 import os
 import shutil
@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from unitrank.cli import doctor as checkup
+from unitrank.cli.display import UNIT_COLUMNS, unit_lines
 from unitrank.cli.gate import Bounds, checks
 from unitrank.cli.output import URL, AsJson, JobId, Url, open_client, print_json, print_message, print_table
 from unitrank.cli.saved_results import Saved, summary_of
@@ -83,6 +84,26 @@ def result(
             with file.open("rb") as content:
                 shutil.copyfileobj(content, sys.stdout.buffer)
             sys.stdout.buffer.flush()
+
+
+@app.command()
+def unit(
+    job: JobId,
+    unit: Annotated[int, typer.Argument(min=0, help="Number of the unit.")],
+    cluster: Annotated[str | None, typer.Option(help="Only this cluster.")] = None,
+    ranking: Annotated[str | None, typer.Option(help="Only this ranking.")] = None,
+    url: Url = URL,
+    as_json: AsJson = False,
+) -> None:
+    """Show one unit: its importance, its effect, and the examples that move it most."""
+    with open_client(url) as client:
+        values = client.jobs.get(job).unit(unit, cluster=cluster, ranking=ranking)
+    if as_json:
+        print_json(values)
+        return
+    print_table(UNIT_COLUMNS, (line for each in values.rankings for line in unit_lines(each)))
+    for missing in values.missing.values():
+        print_message(missing)
 
 
 @app.command()

@@ -265,6 +265,8 @@ function start(root) {
   all("input[data-scores]").forEach(bring);
   all("input[data-lines]").forEach(fill);
   all("button[data-copy]").forEach(copy);
+  all("[data-plot], [data-statistics]").forEach((figure) => window.showPlot?.(figure));
+  all("[data-gallery]").forEach((gallery) => window.showGallery?.(gallery));
 }
 
 start(document);
