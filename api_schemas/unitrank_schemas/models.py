@@ -85,6 +85,9 @@ class Layer(Schema):
     seen_by: dict[str, Seen] | None = Field(
         None, description="Output of the model → the layer's properties for it; null for a model with one output."
     )
+    after: list[str] | None = Field(
+        None, description="The layers whose values reach this layer without passing another one; null from older versions."
+    )
     forward_cost: float = Field(0.0, description="Share of the model's operations up to the layer's output, from 0 to 1.")
 
 

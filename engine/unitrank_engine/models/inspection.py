@@ -93,7 +93,7 @@ def _layers(program: Program, costs: dict[fx.Node, int], total: int) -> list[Lay
     graph = program.module.graph
     reached = reached_by_gradients(graph, [output.node for output in program.outputs.values()])
     cut = cuts(graph, goal)
-    views = _views(program)
+    views, after = _views(program), _after(program)
     layers = []
     for place in program.places:
         if place.at != "output":
@@ -109,11 +109,31 @@ def _layers(program: Program, costs: dict[fx.Node, int], total: int) -> list[Lay
                 cut=place.node in cut,
                 forward_cost=before[place.node] / total if total else 0.0,
                 seen_by=_seen_by(place, inputs.get(place.layer), views),
+                after=after[place.layer],
                 differentiable=place.node in reached,
                 **_entering(inputs.get(place.layer), cut, reached),
             )
         )
     return layers
+
+
+def _after(program: Program) -> dict[str, list[str]]:
+    """Layer → the layers whose values reach its output without passing another layer.
+
+    Of layers with the same value, such as a block and its last layer, each follows the one before.
+    """
+    layers: dict[fx.Node, list[str]] = {}
+    for place in program.places:
+        if place.at == "output":
+            layers.setdefault(place.node, []).append(place.layer)
+    nearest: dict[fx.Node, dict[str, None]] = {}
+    after: dict[str, list[str]] = {}
+    for node in program.module.graph.nodes:
+        nearest[node] = {name: None for source in node.all_input_nodes for name in nearest[source]}
+        for name in layers.get(node, []):
+            after[name] = list(nearest[node])
+            nearest[node] = {name: None}
+    return after
 
 
 def _costs_until(graph: fx.Graph, costs: dict[fx.Node, int]) -> dict[fx.Node, int]:

@@ -25,6 +25,7 @@ from unitrank_service.web.form_choices import choices_for
 from unitrank_service.web.form_page import form_page, request_snippets
 from unitrank_service.web.job_lines import title_values
 from unitrank_service.web.job_view import STATES, TABS, TabChoice, is_image, job_line, percent, result_values
+from unitrank_service.web.layer_graph import layer_graph
 from unitrank_service.web.pages import PageRoute, page, to
 from unitrank_service.web.result_examples import class_names, gallery, preview_of
 from unitrank_store.jobs.record import JobRecord
@@ -159,7 +160,9 @@ def show_models(request: Request, after: Text = "") -> Response:
 def show_model(request: Request, name: str) -> Response:
     """One model with its layers."""
     record = backend_of(request).models.get(name)
-    return page(request, "model.html", model=model_body(record), name=name, created_at=record.created_at)
+    body = model_body(record)
+    graph = layer_graph(body["layers"] or [])
+    return page(request, "model.html", model=body, name=name, created_at=record.created_at, graph=graph)
 
 
 @router.get("/datasets")

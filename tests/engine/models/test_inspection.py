@@ -217,3 +217,23 @@ def test_a_model_whose_whole_numbers_can_only_be_zero_is_let_in() -> None:
     model = manifest(program_of(Choosing(), torch.randn(2, 3), torch.zeros(2, dtype=torch.long)))
 
     assert [port.name for port in model.inputs] == ["x", "which"]
+
+
+def test_layers_when_a_block_is_skipped_then_name_the_layers_before_them() -> None:
+    class Skip(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.block, self.last = nn.Linear(3, 3), nn.Sequential(nn.Linear(3, 3), nn.ReLU()), nn.Linear(3, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = self.first(x)
+            return self.last(h + self.block(h))
+
+    skipping = manifest(program_of(Skip(), torch.zeros(2, 3)))
+    after = {each.name: each.after or [] for each in skipping.layers}
+
+    assert after["input"] == []
+    assert after["first"] == ["input"]
+    assert after["block.0"] == ["first"]
+    assert after["block.1"] in (["block.0"], ["block"])
+    assert set(after["last"]) == {"first", max({"block", "block.1"}, key=list(after).index)}
