@@ -59,7 +59,7 @@ const KINDS = {
         scales: { x: { time: false, ...(shares ? { distr: 4, asinh: x[1] || 0.1 } : {}) } },
         series: [{}, ...curves, ...band],
         bands: panel.band ? [{ series: [series.length + 1, series.length + 2], fill: css("--band") }] : [],
-        axes: [axis(panel.x.label, shares ? { splits: () => x, values: (plot, places) => places.map(percent), filter: (plot, places) => places.filter((place, number) => number === 0 || plot.valToPos(place, "x") - plot.valToPos(places[number - 1], "x") > 8 || number === places.length - 1), rotate: -40, size: 56 } : {}), axis(panel.y.label, { size: 64 })],
+        axes: [axis(panel.x.label, shares ? { splits: (plot, which, from, to) => x.filter((place) => place >= from && place <= to), values: (plot, places) => places.map((place, at) => at % Math.ceil(places.length / 10) ? "" : percent(place)), rotate: -40, size: 56 } : {}), axis(panel.y.label, { size: 64 })],
       },
       groups: [...new Set(series.map((line) => line.name))].map((name) => ({ name, colour: `--plot-${series.find((line) => line.name === name).colour % COLOURS}`, numbers: series.flatMap((line, number) => line.name === name ? [number + 1] : []) }))
         .concat(panel.band ? [{ name: panel.band.name, colour: "--band", numbers: [series.length + 1, series.length + 2] }] : []),
@@ -81,9 +81,9 @@ const KINDS = {
     return {
       data: [places, panel.values],
       options: {
-        scales: { x: { time: false, range: (plot, from, to) => [Math.max(-0.5, Math.floor(from) - (from > 0 ? 0 : 0.5)), Math.min(count - 0.5, to + 0.5)] }, y: { range: () => [low - (low < 0 ? room : 0), high + (high > 0 ? room : 0)] } },
+        scales: { x: { time: false, range: (plot, from, to) => whole(from, to, count) }, y: { range: () => [low - (low < 0 ? room : 0), high + (high > 0 ? room : 0)] } },
         series: [{}, { label: panel.y.label, paths: () => null, points: { show: false } }],
-        axes: [axis(panel.x.label, { splits: () => places, values: (plot, at) => at.map((place) => short(panel.labels[place] ?? "")), rotate: -40, size: Math.min(120, 20 + 6 * Math.max(...panel.labels.map((label) => short(label).length))), grid: { show: false } }), axis(panel.y.label, { size: 64 })],
+        axes: [axis(panel.x.label, { splits: (plot, which, from, to) => places.filter((at) => at >= from && at <= to), values: (plot, at) => at.map((place) => short(panel.labels[place] ?? "")), rotate: -40, size: Math.min(120, 20 + 6 * Math.max(...panel.labels.map((label) => short(label).length))), grid: { show: false } }), axis(panel.y.label, { size: 64 })],
       },
       paint(plot) {
         const { ctx } = plot, ratio = devicePixelRatio, zero = plot.valToPos(0, "y", true), half = Math.max(1, Math.min(24 * ratio, 0.35 * (plot.valToPos(1, "x", true) - plot.valToPos(0, "x", true))));
@@ -171,8 +171,7 @@ const KINDS = {
 
 // The range that shows whole cells, with half a cell before the first and after the last index.
 function whole(from, to, count) {
-  if (from == null || to - from < 0.5) return [-0.5, count - 0.5];
-  return [Math.max(-0.5, Math.round(from + 0.5) - 0.5), Math.min(count - 0.5, Math.round(to - 0.5) + 0.5)].sort((a, b) => a - b);
+  return from == null ? [-0.5, count - 0.5] : [Math.max(-0.5, Math.round(from) - 0.5), Math.min(count - 0.5, Math.round(to) + 0.5)];
 }
 
 // One panel: the plot, its keys, the words at the pointer, and its table.
