@@ -123,10 +123,11 @@ class UnitReader:
         if lists is not None and lists["score_largest"]:
             return {"largest": lists["score_largest"], "smallest": lists["score_smallest"]}
         kept, rows = f"examples/{id}/{cluster}", f"rows/{cluster}"
-        if kept not in self.arrays.arrays or self.arrays.arrays[kept].shape[0] < self.arrays.arrays[rows].shape[0]:
+        if kept not in self.arrays.arrays or self.arrays.arrays[kept].shape[0] < self.summary["clusters"][row]["examples"]:
             return None
         mapped = self.arrays.mapped()
-        return extremes_of(mapped[rows], mapped[kept].reshape(len(mapped[rows]), -1)[:, self.unit])
+        count = len(mapped[kept])
+        return extremes_of(mapped[rows][:count], mapped[kept].reshape(count, -1)[:, self.unit])
 
     def _activation(self, row: int) -> Json | None:
         """The lists of any ranking that has this unit: activations do not depend on the ranking."""

@@ -74,7 +74,7 @@ def test_unit_when_its_examples_are_not_kept_then_says_why_and_what_to_request(c
 
 
 def test_unit_when_the_scores_of_all_examples_are_kept_then_sorts_them(client: httpx.Client, served: Served) -> None:
-    kept = {"a": np.random.default_rng(0).normal(size=(2, 4, 2, 2)).astype(np.float32), "=b": np.zeros((0, 4, 2, 2), np.float32)}
+    kept = {"a": np.random.default_rng(0).normal(size=(2, 4, 2, 2)).astype(np.float32), "=b": np.zeros((1, 4, 2, 2), np.float32)}
     id = succeeded(client, served, {f"examples/gradient/{name}": rows for name, rows in kept.items()})
 
     clusters = unit(client, id, 6).rankings[0].clusters
