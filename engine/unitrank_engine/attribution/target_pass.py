@@ -4,7 +4,6 @@ A job has one target, or one for each class. The main pass runs the batches of a
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from functools import cached_property
 from time import perf_counter
 
@@ -156,8 +155,8 @@ class TargetPass:
             if scores.projections:
                 kept = self._members.rows <= self.context.once(last_projected)
                 scores.projections = {statistic: each[kept] for statistic, each in scores.projections.items()}
-        examples = ExampleSums.of(self._examples, members, clusters)
-        return Attribution(membership, self.records, replace(examples, activation=self._activation))
+        examples = ExampleSums.of(self._examples, members, clusters, self._activation)
+        return Attribution(membership, self.records, examples)
 
     def unresolved_here(self) -> set[str]:
         """As `unresolved`, of the batches of the range so far."""

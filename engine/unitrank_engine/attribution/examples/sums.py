@@ -54,7 +54,9 @@ class ExampleSums:
     """The examples with extreme activations of each unit, where the job follows them."""
 
     @classmethod
-    def of(cls, values: ExampleValues, members: Mapping[int, np.ndarray], clusters: int) -> "ExampleSums":
+    def of(
+        cls, values: ExampleValues, members: Mapping[int, np.ndarray], clusters: int, activation: Extremes | None
+    ) -> "ExampleSums":
         """Return the sums of a range. `members`: cluster → its examples."""
         change, right = values.f - values.f_baseline, values.right
         columns = {
@@ -74,6 +76,7 @@ class ExampleSums:
             of_job=np.array([len(values.f), 0 if right is None else right.sum(), values.probabilities.sum()], np.float64),
             classes=np.array(pairs, np.int64).reshape(-1, 2),
             labels=labels,
+            activation=activation,
         )
 
     def result(self) -> RangeResult:
