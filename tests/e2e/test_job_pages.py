@@ -123,5 +123,5 @@ def test_pages_when_opened_then_fit_and_are_accessible(browser: Any, url_with_co
     with opened(browser, url_with_contents, width) as page:
         page.add_init_script(path=AXE)
         query = "&".join(f"job={id}" for id in jobs)
-        for path in ("/?metadata.tags=sides", "/?text=nothing", f"/compare?{query}", f"/compare?{query[:-31]}"):
+        for path in ("/?metadata.tags=sides", "/?text=nothing", f"/compare?{query}"):
             check_page(page, path)
