@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from unitrank_schemas.comparison import (
     ComparedJob,
     JobAgreement,
@@ -13,6 +15,7 @@ from unitrank_schemas.comparison import (
     JobRankingComparison,
     NotCompared,
 )
+from unitrank_schemas.jobs import JobSummary
 from unitrank_schemas.results import Ranking, Result
 from unitrank_service.comparison.agreement import agreement
 from unitrank_service.comparison.best_curve import best_curve
@@ -80,12 +83,20 @@ def _job(record: JobRecord, tested: TestedResult | None) -> ComparedJob:
             "layer": request["layer"],
             "at": request.get("at", "output"),
             "units": request.get("units", "neuron"),
-            "summary": record.summary,
+            "summary": _summary(record),
             "leaderboard": [] if tested is None else tested.result.leaderboard,
             "curve": None if tested is None else best_curve(tested),
         },
         extra="ignore",
     )
+
+
+def _summary(record: JobRecord) -> JobSummary | None:
+    """Return the record's summary; None without one, and for one that this version cannot read."""
+    try:
+        return JobSummary.model_validate(record.summary, extra="ignore")
+    except ValidationError:
+        return None
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,13 @@
 """`GET /v1/compare`: jobs with and without results, of one tenant."""
 
+import json
+
 import httpx
 import pytest
 
 from tests.service.conftest import Served, assert_problem, job
 from tests.service.results.conftest import succeeded
+from unitrank_store.redis import keyspace
 
 
 def test_compare_when_jobs_have_results_then_gives_differences_agreement_and_reasons(client: httpx.Client, served: Served) -> None:
@@ -35,6 +38,17 @@ def test_compare_when_a_job_has_no_result_then_still_gives_the_differences(clien
     assert comparison["differences"] == [{"field": "layer", "values": ["conv1", "fc"]}]
     assert (comparison["agreement"], comparison["comparisons"]) == ([], [])
     assert f"the job {waiting} is queued" in comparison["not_compared"][0]["detail"]
+
+
+def test_compare_when_a_newer_worker_wrote_a_summary_then_leaves_it_out(client: httpx.Client, served: Served) -> None:
+    ids = [succeeded(client, served, seed=number) for number in range(2)]
+    summary = {"best": "gradient", "verdict": "newer", "robust": None, "area": 1.0, "clusters": 1}
+    with served.backend.connection.pipeline() as pipeline:
+        pipeline.hset(keyspace.record("job", ids[0]), "summary", json.dumps(summary)).execute()
+    answer = client.get("/v1/compare", params={"job": ids})
+
+    assert (answer.status_code, answer.json()["jobs"][0]["summary"]) == (200, None)
+    assert client.get("/v1/jobs").json()["items"][1]["summary"] == summary
 
 
 def test_compare_when_jobs_are_wrong_then_is_a_problem(client: httpx.Client, served: Served) -> None:

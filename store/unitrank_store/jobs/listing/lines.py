@@ -8,6 +8,7 @@ from typing import Any
 import redis
 
 from unitrank_schemas.base import Json
+from unitrank_store.jobs.listing.listing import listing_of
 from unitrank_store.jobs.record import ENDED, Status
 from unitrank_store.redis import keyspace
 from unitrank_store.unavailable import unavailable_reason
@@ -52,6 +53,9 @@ def _line(id: str, stored: Any) -> JobLine | None:  # Any: a reply of Redis
         status, *values = stored
         # Any: each value has the type that it had before `encode`
         decoded: list[Any] = [None if value is None else json.loads(value) for value in values]
-        return JobLine(id, status.decode(), *decoded) if status and decoded[-1] else None
+        *times, progress, problem, summary, listing = decoded
+        if not all(each is None or isinstance(each, dict) for each in (progress, problem, summary, listing)) or not listing:
+            return None
+        return JobLine(id, status.decode(), *times, progress, problem, summary, {**listing_of({}), **listing})
     except (TypeError, ValueError, AttributeError):
         return None

@@ -134,6 +134,21 @@ def test_list_when_an_older_version_wrote_the_records_then_finds_them(jobs: JobS
     assert [line.listing["name"] for line in jobs.lines(9, None, JobFilter(model="net"))[0]] == ["first"]
 
 
+def test_lines_when_a_record_is_malformed_then_the_other_lines_are_read(jobs: JobStore, connection: redis.Redis) -> None:
+    for id in "abcde":
+        jobs.create(REQUEST, id=id)
+    for id, fields in {
+        "a": {"listing": "[1]"},
+        "b": {"summary": "[1]"},
+        "c": {"created_at": "{"},
+        "d": {"listing": '{"layer": "x"}'},
+    }.items():
+        connection.hset(keyspace.record("job", id), mapping=fields)
+    lines, _ = jobs.lines(9, None, JobFilter())
+
+    assert [(line.id, line.listing["model"]) for line in lines] == [("e", "net"), ("d", "")]
+
+
 @pytest.mark.parametrize("after", ["none:1", "nan:a", "1e5:", ":", "\x00", "(", "0.5:é"])
 def test_list_when_the_cursor_is_no_cursor_then_gives_some_page(jobs: JobStore, after: str) -> None:
     ended(jobs, "a", 0.5)
