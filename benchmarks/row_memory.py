@@ -3,7 +3,8 @@
 Each figure is the difference of two jobs, with N and with 2·N rows, each in a process of its own
 that reads shards in place. `process` is the largest resident memory of the process that runs
 the job; `joined` is the largest joined result of a pass, which the driver and all nodes of a
-divided job hold, too.
+divided job hold, too. Two equal processes differ by about 10 MB, so that small figures need many
+rows.
 """
 
 import argparse
@@ -66,8 +67,8 @@ def main() -> None:
         for job in arguments.only:
             half, whole = (_run(job, shards[:count]) for count in (len(shards) // 2, len(shards)))
             process, joined = ((whole[name] - half[name]) / arguments.rows for name in ("process", "joined"))
-            seconds = (half["seconds"], whole["seconds"])
-            print(f"{job:34} process {process:7.1f}   joined {joined:6.1f}   {seconds[0]:6.1f} s, {seconds[1]:6.1f} s", flush=True)
+            peaks = f"{half['process'] / 1e6:4.0f} and {whole['process'] / 1e6:4.0f} MB"
+            print(f"{job:34} process {process:6.1f} ({peaks})   joined {joined:5.1f}   {whole['seconds']:5.0f} s", flush=True)
 
 
 def _write(folder: Path, rows: int) -> list[Path]:
