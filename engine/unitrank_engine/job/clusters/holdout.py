@@ -105,7 +105,8 @@ def _first(order: np.ndarray, count: int, excluded: np.ndarray | None) -> np.nda
         first = np.concatenate([first, members if excluded is None else members[~excluded[members]]])[:count]
         if len(first) == count:
             break
-    return first
+    # A copy, because a view would keep the whole block.
+    return first.copy()
 
 
 def _hashed_sides(hashed: HashedOrder, rows: Rows, groups: np.ndarray | None, marked: np.ndarray | None) -> np.ndarray:

@@ -145,3 +145,10 @@ def test_marked_rows_when_the_rule_is_none_then_do_not_test(table: Table) -> Non
     assert division.in_sample
     assert division.ranked_on == 12
     assert marked_halves(table, "none", "all").all_marked
+
+
+def test_tested_members_hold_no_larger_array(table: Table) -> None:
+    tested = halves(table, "half", limit=2).tested
+
+    assert tested.base is None
+    assert tested.nbytes == 2 * 8
