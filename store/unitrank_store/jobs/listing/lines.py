@@ -53,9 +53,10 @@ def _line(id: str, stored: Any) -> JobLine | None:  # Any: a reply of Redis
         status, *values = stored
         # Any: each value has the type that it had before `encode`
         decoded: list[Any] = [None if value is None else json.loads(value) for value in values]
-        *times, progress, problem, summary, listing = decoded
-        if not all(each is None or isinstance(each, dict) for each in (progress, problem, summary, listing)) or not listing:
+        created, started, finished, *objects = decoded
+        progress, problem, summary, listing = objects
+        if not all(each is None or isinstance(each, dict) for each in objects) or not listing:
             return None
-        return JobLine(id, status.decode(), *times, progress, problem, summary, {**listing_of({}), **listing})
+        return JobLine(id, status.decode(), created, started, finished, progress, problem, summary, {**listing_of({}), **listing})
     except (TypeError, ValueError, AttributeError):
         return None
