@@ -33,7 +33,6 @@ from tests.mutants.operators.table import CALLS
 
 from benchmarks.support.attempts import FINDING, attempt
 from benchmarks.support.guard import build, preloaded
-from benchmarks.support.quick_traces import quick_traces
 from benchmarks.support.serving import Answering
 from unitrank_tables.sizes import GiB
 from unitrank_worker.process.memory import limit_memory
@@ -145,7 +144,6 @@ def prepare(run: Run, folder: Path) -> Callable[[int], str]:
     torch.set_num_threads(1)
     limit_memory(4 * GiB)
     warnings.simplefilter("ignore")
-    quick_traces()
 
     def answer(number: int) -> str:
         try:

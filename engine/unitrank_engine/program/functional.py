@@ -17,7 +17,7 @@ from unitrank_engine.program.nodes import operator_name
 from unitrank_engine.program.proof.derivatives import no_derivative
 from unitrank_engine.program.rewrites import REWRITES
 from unitrank_engine.program.rewrites.complex_numbers import write_in_parts
-from unitrank_engine.torch_private import OpOverload, argument_names, has_no_statistics, tracing_mode
+from unitrank_engine.torch_private import OpOverload, argument_names, has_no_statistics, quick_decompositions, tracing_mode
 
 aten = torch.ops.aten
 
@@ -105,7 +105,8 @@ def functionalise(exported: ExportedProgram) -> fx.GraphModule:
 def _decomposed(exported: ExportedProgram) -> ExportedProgram:
     """The program in core operators. torch computes each shape of the program again for it."""
     try:
-        decomposed: ExportedProgram = exported.run_decompositions(dict(REWRITES))
+        with quick_decompositions():
+            decomposed: ExportedProgram = exported.run_decompositions(dict(REWRITES))
         return decomposed
     except EngineError:
         raise
