@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.e2e.test_page import cells_of, files, run_job, url_with_contents
-from tests.support.browsing import AXE, WIDTHS, browser, check_page, opened
+from tests.support.browsing import AXE, browser, check_page, opened
 
 pytestmark = pytest.mark.check
 
@@ -99,6 +99,7 @@ def test_comparison_when_two_jobs_are_ticked_then_shows_the_numbers_of_the_api(
     ]
 
 
+@pytest.mark.slow
 def test_list_when_scripts_are_off_then_jobs_are_compared_and_titles_are_edited(
     browser: Any, url_with_contents: str, jobs: list[str]
 ) -> None:
@@ -118,7 +119,7 @@ def test_list_when_scripts_are_off_then_jobs_are_compared_and_titles_are_edited(
     context.close()
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", [pytest.param("desktop", marks=pytest.mark.slow), "phone"])
 def test_pages_when_opened_then_fit_and_are_accessible(browser: Any, url_with_contents: str, jobs: list[str], width: str) -> None:
     with opened(browser, url_with_contents, width) as page:
         page.add_init_script(path=AXE)

@@ -116,6 +116,7 @@ def test_comparison_when_every_ranking_is_in_both_jobs_then_equal_names_are_firs
     assert comparison.agreement[0].spearman == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
