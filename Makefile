@@ -80,10 +80,10 @@ check: lint docs test check-tests check-redis check-integrations
 
 # The tests that `make test` leaves out: the browser, the wheel, the images, killed processes, and
 # each method at each place of each network. Tests marked `serial` measure time: they run last and
-# alone.
+# alone. Only their files are collected then.
 check-tests: install
 	$(PYTEST) $(PARALLEL) -m 'check and not (slow or serial or integrations)' $(CHECK_ARGUMENTS) $(OR_NONE)
-	$(PYTEST) -m 'check and serial and not slow' $(CHECK_ARGUMENTS) $(OR_NONE)
+	$(PYTEST) -m 'check and serial and not slow' $(or $(CHECK_ARGUMENTS),$$(grep -rl --include='test_*.py' 'mark\.serial' tests)) $(OR_NONE)
 
 # The tests of the store on Redis; `make test` runs them on Valkey. Without redis-server they are
 # skipped, or fail if CI is set.

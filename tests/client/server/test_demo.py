@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from tests.support.processes import command, line_with, run, short_folder, wait_until_gone
 from unitrank_schemas.results import Result
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.check
 
 RANKINGS = ["activation", "gradient", "gradient.mean_abs", "gradient_x_delta", "conductance"]
 

@@ -16,7 +16,7 @@ from tests.support.polling import PATIENCE, wait_until
 from tests.worker.process.conftest import Bench
 from unitrank_store.queue.rq_queue import transport_id, waiting_ids
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.check
 
 LAST_SECONDS = 90.0
 """Time for a worker to put its job back, on a busy machine."""

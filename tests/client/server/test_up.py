@@ -18,7 +18,7 @@ from unitrank.server.up import locked, up
 from unitrank_store.errors import EmbeddedServerFailed
 from unitrank_store.settings import Settings
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.check
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("UNITRANK_") and name != "REDIS_URL"}
 

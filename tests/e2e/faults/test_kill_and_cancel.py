@@ -17,7 +17,7 @@ from tests.support.polling import wait_until
 from unitrank.client.sync import Client
 from unitrank.server.local import Local
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.check
 
 
 @pytest.fixture

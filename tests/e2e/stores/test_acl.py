@@ -11,7 +11,7 @@ from tests.support.servers.redis_server import HEALTHY, redis_server, with_user
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.permissions import acl_command
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.check
 RULES = acl_command().partition(">PASSWORD ")[2]
 WITHOUT_DANGEROUS = "~unitrank:* ~rq:* +@all -@dangerous"
 EXPECTED = {"client|setinfo"}

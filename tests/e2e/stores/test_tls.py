@@ -134,7 +134,7 @@ def test_server_that_asks_for_a_clients_certificate_accepts_it_also_with_a_locke
             connection.ping()
 
 
-@pytest.mark.serial
+@pytest.mark.check
 @pytest.mark.timeout(240)
 def test_jobs_when_the_store_is_behind_tls_then_run_and_the_log_has_no_password(server: Tls, tmp_path: Path) -> None:
     log = use_everything(server.url(CA), tmp_path)

@@ -17,7 +17,7 @@ from unitrank_service.app import create_app
 from unitrank_service.http.slow_clients import MOST_HEAD_BYTES, protocol
 from unitrank_store.settings import Settings
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.check
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 PUT = b"PUT /v1/datasets/d HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\n"
