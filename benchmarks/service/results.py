@@ -10,28 +10,23 @@ import argparse
 import http.client
 import io
 import json
-import os
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 
 from benchmarks.support.memory import PeakMemory
-from unitrank.addresses import claim_port
+from benchmarks.support.running import running_without_workers
+from unitrank.addresses import url_of
 from unitrank_service.backend import Backend
-from unitrank_store.redis.embedded import EmbeddedServer
 from unitrank_store.settings import Settings
 from unitrank_tables.sizes import MiB
 from unitrank_tables.top_units import top_units
 
-START_SECONDS = 60.0
 LOOK_SECONDS = 0.01
 IDLE_SECONDS = 5.0
 """Seconds without a client: on a busy machine /healthz is slow even then."""
@@ -63,24 +58,12 @@ def main() -> None:
     parser.add_argument("--clusters", type=int, default=4)
     parser.add_argument("--at-once", type=int, default=1, help="number of clients that fetch at the same time")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="unitrank-results-") as folder, EmbeddedServer(Path(folder)) as server:
-        settings = Settings(redis_url=server.url, state=Path(folder), port=claim_port("127.0.0.1", 0))
-        service = subprocess.Popen(
-            [sys.executable, "-m", "unitrank_service", "--port", str(settings.port), "--state", folder],
-            env=os.environ | {"UNITRANK_REDIS_URL": server.url},
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            _measure(settings, service.pid, arguments.units, arguments.clusters, arguments.at_once)
-        finally:
-            service.terminate()
-            service.wait(60)
+    with running_without_workers() as (settings, service):
+        _measure(settings, service, arguments.units, arguments.clusters, arguments.at_once)
 
 
-def _measure(settings: Settings, pid: int, units: int, clusters: int, at_once: int) -> None:
-    url = f"http://127.0.0.1:{settings.port}"
-    _wait_until_alive(url)
-    service = psutil.Process(pid)
+def _measure(settings: Settings, service: psutil.Process, units: int, clusters: int, at_once: int) -> None:
+    url = url_of(settings.host, settings.port)
     id = _succeeded(url, Backend.of(settings), units, clusters)
     paths = [(f"/v1/jobs/{id}/{path}", accept) for path, accept in FORMS]
     paths += [(f"/jobs/{id}?tab={tab}", "text/html") for tab in PAGES]
@@ -109,18 +92,6 @@ def _fetch(url: str, accept: str) -> "subprocess.Popen[str]":
     report = "%{http_code} %{size_download} %{time_starttransfer}"
     command = ["curl", "-sS", "-H", f"Accept: {accept}", "-o", "/dev/null", "-w", report, url]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def _wait_until_alive(url: str) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            urllib.request.urlopen(f"{url}/healthz", timeout=5).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
 
 
 def _succeeded(url: str, backend: Backend, units: int, clusters: int) -> str:

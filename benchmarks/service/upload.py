@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 from benchmarks.support.memory import PeakMemory
-from benchmarks.support.running import running
+from benchmarks.support.running import running_without_workers
+from unitrank.addresses import url_of
 
 ROW = 784
 
@@ -24,8 +24,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bytes", type=int, default=1 << 30, help="size of the dataset")
     size = parser.parse_args().bytes
-    with running() as url, tempfile.TemporaryDirectory(prefix="unitrank-upload-") as folder:
-        service = _listening(int(url.rpartition(":")[2]))
+    with running_without_workers() as (settings, service), tempfile.TemporaryDirectory(prefix="unitrank-upload-") as folder:
+        url = url_of(settings.host, settings.port)
         file = Path(folder) / "x.npz"
         np.savez(file, x=np.random.default_rng(0).integers(0, 255, (size // ROW, ROW), np.uint8))
         began = time.perf_counter()
@@ -48,11 +48,6 @@ def _put(file: Path, url: str) -> None:
 def _rate(file: Path, began: float) -> float:
     """Megabytes per second since `began`."""
     return file.stat().st_size / (time.perf_counter() - began) / 1e6
-
-
-def _listening(port: int) -> psutil.Process:
-    sockets = psutil.net_connections("tcp")
-    return psutil.Process(next(each.pid for each in sockets if each.status == psutil.CONN_LISTEN and each.laddr.port == port))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,18 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType
 
-from unitrank.addresses import claim_port
+import psutil
+
+from unitrank.addresses import claim_port, url_of
 from unitrank.client.sync import Client
+from unitrank_store.redis.embedded import EmbeddedServer
+from unitrank_store.settings import Settings
 
 START_SECONDS = 60.0
 
@@ -36,6 +42,34 @@ def running(settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]
         finally:
             process.terminate()
             process.wait(60)
+
+
+@contextmanager
+def running_without_workers() -> Iterator[tuple[Settings, psutil.Process]]:
+    """The settings and the process of a service that answers, with a store and a state folder."""
+    with tempfile.TemporaryDirectory(prefix="unitrank-bench-") as folder, EmbeddedServer(Path(folder)) as server:
+        settings = Settings(redis_url=server.url, state=Path(folder), port=claim_port("127.0.0.1", 0))
+        command = [sys.executable, "-m", "unitrank_service", "--port", str(settings.port), "--state", folder]
+        environment = {**os.environ, "UNITRANK_REDIS_URL": server.url}
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        try:
+            _wait_until_alive(url_of(settings.host, settings.port))
+            yield settings, psutil.Process(process.pid)
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _wait_until_alive(url: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            urllib.request.urlopen(f"{url}/healthz", timeout=5).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 ROOT = Path(__file__).parents[2]
 MODULES = [module.name for module in pkgutil.walk_packages(benchmarks.__path__, "benchmarks.")]
 SMALLEST: dict[str, list[str]] = {
-    "attribution.__main__": ["--images", "8", "--repeats", "1", "--threads", "1"],
+    "attribution.__main__": ["--images", "4", "--repeats", "1", "--threads", "1"],
     "attribution.over_http": ["--images", "8", "--repeats", "1"],
     "batches": ["--rows", "16", "--repeats", "1"],
     "calibration.__main__": ["--jobs", "1", "--only", "two-classes", "missed-0.5", "--folder", "."],
