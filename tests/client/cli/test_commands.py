@@ -125,6 +125,19 @@ def test_wait_when_the_job_does_not_succeed_then_stdout_has_the_job(
     assert code != 130 or "job j was not stopped" in plain.err
 
 
+def test_put_when_done_then_stdout_has_the_exact_name_for_a_job(run_command: RunCommand, tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=np.zeros((2, 3)))
+    record = {"name": "d", "digest": f"sha256:{64 * 'a'}", "bytes": 1, "status": "ready", "created_at": "2026-01-01T00:00:00Z"}
+    imported = record | {"digest": None, "status": "importing"}
+    put, awaited = (
+        run_command("put-dataset", "d", *words, states=[httpx.Response(200, json=answer)])
+        for words, answer in (([str(tmp_path / "d.npz")], record), (["--uri", "s3://b/d.npz", "--no-wait"], imported))
+    )
+
+    assert (put.code, put.out) == (0, f"d@sha256:{64 * 'a'}\n")
+    assert (awaited.code, awaited.out) == (0, "d\n")
+
+
 def test_command_when_a_file_cannot_be_written_then_prints_one_line(run_command: RunCommand, tmp_path: Path) -> None:
     output = run_command("result", "j", "-o", str(tmp_path / "none" / "r"), states=[{}, {}])
 

@@ -21,6 +21,7 @@ from unitrank.cli.output import (
 from unitrank.errors import NotPossible
 from unitrank.exporting import export
 from unitrank.model_archives import is_mlflow
+from unitrank_schemas.datasets import Dataset
 from unitrank_schemas.models import Model
 
 app = typer.Typer()
@@ -66,7 +67,10 @@ def put_model(
     url: Url = URL,
     as_json: AsJson = False,
 ) -> None:
-    """Upload a model, and wait until the service has inspected it."""
+    """Upload a model, and wait until the service has inspected it.
+
+    Prints NAME@DIGEST, which names this content in a job even if the name gets another content.
+    """
     if [model, uri, hub].count(None) != 2:
         raise NotPossible("give one of a model, --uri and --hub", code="invalid_request")
     seconds = parse_seconds(timeout)
@@ -90,7 +94,9 @@ def put_model(
         )
     if as_json:
         print_json(record)
-    elif record.status == "ready":
+        return
+    _print_exact_name(record)
+    if record.status == "ready":
         counts = f"{record.parameters:,} parameters, {len(record.layers or [])} layers"
         print_message(f"model {name}: {counts}; `unitrank layers {name}` lists them")
     else:
@@ -116,7 +122,10 @@ def put_dataset(
     url: Url = URL,
     as_json: AsJson = False,
 ) -> None:
-    """Upload a dataset, and wait until it is ready."""
+    """Upload a dataset, and wait until it is ready.
+
+    Prints NAME@DIGEST, which names this content in a job even if the name gets another content.
+    """
     if (path is None) == (uri is None):
         raise NotPossible("give either a file or --uri, and not both", code="invalid_request")
     seconds, columns = parse_seconds(timeout), _columns(column or [])
@@ -124,9 +133,10 @@ def put_dataset(
         record = client.datasets.put(name, path, uri=uri, columns=columns, wait=wait, timeout=seconds)
     if as_json:
         print_json(record)
-    else:
-        fields = ", ".join(f"{field} {info.dtype}{info.shape[1:]}" for field, info in (record.fields or {}).items())
-        print_message(f"dataset {name}: {record.status}" + (f", {record.examples} examples, {fields}" if fields else ""))
+        return
+    _print_exact_name(record)
+    fields = ", ".join(f"{field} {info.dtype}{info.shape[1:]}" for field, info in (record.fields or {}).items())
+    print_message(f"dataset {name}: {record.status}" + (f", {record.examples} examples, {fields}" if fields else ""))
 
 
 @app.command()
@@ -155,6 +165,11 @@ def methods(url: Url = URL, as_json: AsJson = False) -> None:
         print_table(
             ("method", "formula", "cost", "summary"), [(card.name, card.formula, card.cost, card.summary) for card in cards]
         )
+
+
+def _print_exact_name(record: Model | Dataset) -> None:
+    """Prints the name with the digest. An import that is not finished has no digest."""
+    print(f"{record.name}@{record.digest}" if record.digest else record.name)
 
 
 def _columns(texts: list[str]) -> dict[str, str | list[str]] | None:
