@@ -90,7 +90,7 @@ def copy_sources(to: Path) -> Path:
     """Copy the sources of the site to a folder that a test may change; returns the folder."""
     for folder in ("docs", "examples", "integrations", "api_schemas", "plots", "engine", "service"):
         shutil.copytree(ROOT / folder, to / folder)
-    for file in ("mkdocs.yml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE"):
+    for file in ("mkdocs.yml", "action.yml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE"):
         shutil.copy(ROOT / file, to)
     return to
 

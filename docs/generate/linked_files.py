@@ -14,7 +14,15 @@ from mkdocs.structure.pages import Page
 
 HOME = "index.md"
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)")
-LANGUAGES = {".json": "json", ".py": "python", ".ts": "typescript", ".toml": "toml", ".yml": "yaml", ".yaml": "yaml"}
+LANGUAGES = {
+    ".ipynb": "json",
+    ".json": "json",
+    ".py": "python",
+    ".ts": "typescript",
+    ".toml": "toml",
+    ".yml": "yaml",
+    ".yaml": "yaml",
+}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -23,6 +23,7 @@ from unitrank.client.sync import Client
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
+AIRFLOW = ROOT / "integrations" / "airflow"
 PNG = b"\x89PNG"
 
 RunExample = Callable[..., str]
@@ -138,9 +139,9 @@ def _pipeline(url: str, folder: Path, *words: str) -> subprocess.CompletedProces
 
 @pytest.fixture
 def airflow(monkeypatch: pytest.MonkeyPatch, url: str) -> Any:
-    """The example's module, with minimal classes instead of Airflow.
+    """The operator's module, with minimal classes instead of Airflow.
 
-    `defer` keeps its arguments.
+    `defer` keeps its arguments. tests/e2e/integrations runs the module in Airflow.
     """
 
     class Operator:
@@ -156,7 +157,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch, url: str) -> Any:
 
     parts: dict[str, dict[str, Any]] = {
         "airflow": {},
-        "airflow.sdk": {"BaseOperator": Operator},
+        "airflow.sdk": {"BaseOperator": Operator, "task": lambda function: function},
         "airflow.triggers": {},
         "airflow.triggers.base": {"BaseTrigger": Trigger, "TriggerEvent": _Event},
     }
@@ -165,9 +166,9 @@ def airflow(monkeypatch: pytest.MonkeyPatch, url: str) -> Any:
         module.__dict__.update(holds)
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setenv("UNITRANK_URL", url)
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.syspath_prepend(str(AIRFLOW))
     monkeypatch.delitem(sys.modules, "airflow_unitrank", raising=False)
-    import airflow_unitrank  # "airflow_unitrank.py"
+    import airflow_unitrank
 
     yield airflow_unitrank
     sys.modules.pop("airflow_unitrank", None)

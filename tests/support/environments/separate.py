@@ -7,6 +7,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import sysconfig
 import venv
 from pathlib import Path
 
@@ -17,10 +18,13 @@ FOLDER = ROOT / ".environments"
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
 
-def separate(name: str, *, extra: str = "") -> Path:
+def separate(name: str, *, beside_tests: bool = False) -> Path:
     """The folder of the programs of an environment with `integrations/<name>/requirements.txt`.
 
-    The environment also has this project with the extra `extra`, installed from the sources.
+    The environment also has this project without extras, installed from the sources.
+
+    `beside_tests`: instead, the environment sees all packages of the tests' environment. Only
+    packages and versions that are missing there are installed, which saves minutes.
     """
     folder = FOLDER / name
     requirements = ROOT / "integrations" / name / "requirements.txt"
@@ -31,11 +35,18 @@ def separate(name: str, *, extra: str = "") -> Path:
         if not stamp.exists() or stamp.read_text() != digest:
             shutil.rmtree(folder, ignore_errors=True)
             venv.create(folder, with_pip=False)
-            project = f"{ROOT}[{extra}]" if extra else str(ROOT)
-            command = ["install", "--quiet", "--editable", project, "--requirement", str(requirements)]
+            if beside_tests:
+                _see_packages_of_tests(folder)
+            project = [] if beside_tests else ["--editable", str(ROOT)]
+            command = ["install", "--quiet", *project, "--requirement", str(requirements)]
             subprocess.run([*PIP, "--python", str(folder / "bin" / "python"), *command], check=True)
             stamp.write_text(digest)
     return folder / "bin"
+
+
+def _see_packages_of_tests(folder: Path) -> None:
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / "packages_of_tests.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
 
 
 def packages_of_node(name: str) -> Path:
