@@ -77,7 +77,7 @@ def test_schemas_when_imported_whole_then_load_pydantic_and_the_standard_library
     assert foreign - PYDANTIC == {"unitrank_schemas"}
 
 
-@pytest.mark.parametrize("module", ["unitrank", "unitrank.cli.main", "unitrank.client.sync"])
+@pytest.mark.parametrize("module", ["unitrank", "unitrank.cli.main", "unitrank.client.sync", "unitrank.mcp.server"])
 def test_command_line_when_imported_then_loads_no_other_room_but_the_schemas(module: str) -> None:
     loaded = _loaded(MODULE, module)
 

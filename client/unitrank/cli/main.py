@@ -9,7 +9,7 @@ import sys
 import typer
 from rich.console import Console
 
-from unitrank.cli.commands import check_scores, compare, content, demo, export, job_list, jobs, keys, results, up
+from unitrank.cli.commands import check_scores, compare, content, demo, export, job_list, jobs, keys, mcp, results, up
 from unitrank.cli.output import print_message
 from unitrank.errors import UnitrankError
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys.app, name="keys")
-for part in (up, demo, export, content, jobs, job_list, results, compare, check_scores):
+for part in (up, demo, export, content, jobs, job_list, results, compare, check_scores, mcp):
     app.add_typer(part.app)
 
 
