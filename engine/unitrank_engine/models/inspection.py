@@ -129,7 +129,9 @@ def _after(program: Program) -> dict[str, list[str]]:
     nearest: dict[fx.Node, dict[str, None]] = {}
     after: dict[str, list[str]] = {}
     for node in program.module.graph.nodes:
-        nearest[node] = {name: None for source in node.all_input_nodes for name in nearest[source]}
+        # A shape that is read from a value, such as the size of the batch, carries nothing of it.
+        is_size = isinstance(node.meta.get("val"), int | torch.SymInt)
+        nearest[node] = {} if is_size else {name: None for source in node.all_input_nodes for name in nearest[source]}
         for name in layers.get(node, []):
             after[name] = list(nearest[node])
             nearest[node] = {name: None}

@@ -55,7 +55,7 @@ def comparisons(result: Result, arrays: Arrays, choice: Choice) -> Json:
             "values": [getattr(pair, f"{prefix}difference") for pair in pairs],
             "low": [getattr(pair, f"{prefix}low") for pair in pairs],
             "high": [getattr(pair, f"{prefix}high") for pair in pairs],
-            "y": {"label": f"difference of the areas, units {label}"},
+            "y": {"label": f"difference, units {label}"},
             "x": {"label": "pair of rankings"},
         }
         for prefix, label in (("", "replaced"), ("keep_", "kept"))

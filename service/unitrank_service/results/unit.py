@@ -19,8 +19,8 @@ MOST_RANKED = 2**24
 KEPT_WHERE = "they are kept for the first units of each ranking where clusters × units is at most 65536"
 MISSING = {
     "rank": "the selected clusters and rankings have too many units to count the ranks; name a cluster or a ranking",
-    "effect": "the job measured no effect of this unit alone; post it with `ablation.verify`, which measures the first units of "
-    "each ranking, or with the method `exact_ablation`, which measures all units",
+    "effect": "the job did not measure the effect of this unit alone in every cluster; post it with `ablation.verify`, which "
+    "measures the first units of each ranking, or with the method `exact_ablation`, which measures all units",
     "score": f"the result has no examples of this unit's scores: {KEPT_WHERE}, and not for given scores without examples; post the "
     "job with `units: channel`, with fewer clusters, or with `keep_examples` of at least the cluster's size",
     "activation": f"the result has no examples of this unit's values: {KEPT_WHERE}; post the job with `units: channel`, with fewer "

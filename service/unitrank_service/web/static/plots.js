@@ -59,7 +59,7 @@ const KINDS = {
         scales: { x: { time: false, ...(shares ? { distr: 4, asinh: x[1] || 0.1 } : {}) } },
         series: [{}, ...curves, ...band],
         bands: panel.band ? [{ series: [series.length + 1, series.length + 2], fill: css("--band") }] : [],
-        axes: [axis(panel.x.label, shares ? { splits: (plot, which, from, to) => x.filter((place) => place >= from && place <= to), values: (plot, places) => places.map((place, at) => at % Math.ceil(places.length / 10) ? "" : percent(place)), rotate: -40, size: 56 } : {}), axis(panel.y.label, { size: 64 })],
+        axes: [axis(panel.x.label, shares ? { splits: (plot, which, from, to) => x.filter((place) => place >= from && place <= to), filter: (plot, places) => places, values: (plot, places) => places.map((place, at) => at % Math.ceil(places.length / 10) ? "" : percent(place)), rotate: -40, size: 56 } : {}), axis(panel.y.label, { size: 64 })],
       },
       groups: [...new Set(series.map((line) => line.name))].map((name) => ({ name, colour: `--plot-${series.find((line) => line.name === name).colour % COLOURS}`, numbers: series.flatMap((line, number) => line.name === name ? [number + 1] : []) }))
         .concat(panel.band ? [{ name: panel.band.name, colour: "--band", numbers: [series.length + 1, series.length + 2] }] : []),
@@ -83,7 +83,7 @@ const KINDS = {
       options: {
         scales: { x: { time: false, range: (plot, from, to) => whole(from, to, count) }, y: { range: () => [low - (low < 0 ? room : 0), high + (high > 0 ? room : 0)] } },
         series: [{}, { label: panel.y.label, paths: () => null, points: { show: false } }],
-        axes: [axis(panel.x.label, { splits: (plot, which, from, to) => places.filter((at) => at >= from && at <= to), values: (plot, at) => at.map((place) => short(panel.labels[place] ?? "")), rotate: -40, size: Math.min(120, 20 + 6 * Math.max(...panel.labels.map((label) => short(label).length))), grid: { show: false } }), axis(panel.y.label, { size: 64 })],
+        axes: [axis(panel.x.label, { splits: (plot, which, from, to) => places.filter((at) => at >= from && at <= to), values: (plot, at) => at.map((place, number) => number % Math.ceil(18 * at.length / (plot.width - 64)) ? "" : short(panel.labels[place] ?? "")), rotate: -40, size: Math.min(110, 20 + 6 * Math.max(...panel.labels.map((label) => short(label).length))), grid: { show: false } }), axis(panel.y.label, { size: 64 })],
       },
       paint(plot) {
         const { ctx } = plot, ratio = devicePixelRatio, zero = plot.valToPos(0, "y", true), half = Math.max(1, Math.min(24 * ratio, 0.35 * (plot.valToPos(1, "x", true) - plot.valToPos(0, "x", true))));
@@ -155,7 +155,7 @@ const KINDS = {
           if (written) {
             const [r, g, b] = fill.match(/\d+/g)?.map(Number) ?? channels("--paper");
             ctx.fillStyle = 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#111" : "#fff";
-            ctx.fillText(value == null ? "–" : value.toFixed(2), (x[column] + x[column + 1]) / 2, (y[row] + y[row + 1]) / 2);
+            ctx.fillText(value == null ? "–" : value.toFixed(2).replace(/^-(?=0\.00$)/, ""), (x[column] + x[column + 1]) / 2, (y[row] + y[row + 1]) / 2);
           }
         }));
         ctx.restore();
@@ -184,7 +184,7 @@ function draw(box, panel, title) {
   readout.textContent = hint;
   const width = () => Math.max(220, box.clientWidth);
   const size = () => {
-    if (!kind.square) return { width: width(), height: HEIGHT };
+    if (!kind.square) return { width: width(), height: panel.kind === "lines" ? HEIGHT : HEIGHT + 40 };
     const inner = Math.min(width() - kind.around.x, kind.square > 1 ? 420 / kind.square : 420);
     return { width: Math.round(inner + kind.around.x), height: Math.round(Math.max(60, Math.min(420, inner * kind.square)) + kind.around.y) };
   };
