@@ -153,7 +153,7 @@ const KINDS = {
           // Neighbours overlap by a pixel, so that no line is left between them.
           ctx.fillRect(Math.floor(x[column]), Math.floor(y[row]), Math.ceil(x[column + 1] - x[column]) + 1, Math.ceil(y[row + 1] - y[row]) + 1);
           if (written) {
-            const [r, g, b] = fill.match(/\d+/g)?.map(Number) ?? channels("--paper");
+            const [r, g, b] = fill.match(/\d+/g)?.map(Number) ?? channels("--map-middle");
             ctx.fillStyle = 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#111" : "#fff";
             ctx.fillText(value == null ? "–" : value.toFixed(2).replace(/^-(?=0\.00$)/, ""), (x[column] + x[column + 1]) / 2, (y[row] + y[row + 1]) / 2);
           }
