@@ -30,7 +30,12 @@ def job(url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     save(net, folder / "net.pt2", torch.zeros(2, 1, 8, 8))
     x = np.random.default_rng(0).uniform(size=(COUNT, 1, 8, 8)).astype(np.float32)
     np.savez(folder / "data.npz", x=x, y=np.arange(COUNT) % 3)
-    request = {"model": "inside", "layer": "1", "dataset": "inside", "methods": ["gradient_x_activation", "activation"]}
+    request: dict[str, Any] = {
+        "model": "inside",
+        "layer": "1",
+        "dataset": "inside",
+        "methods": ["gradient_x_activation", "activation"],
+    }
     request |= {"clusters": {"by": "label"}, "keep_examples": 2, "metadata": {"classes": ["cat", "dog", "owl"]}}
     request |= {"ablation": {"random": 19, "verify": {"top": 3, "sample": 5}}}
     with httpx.Client(base_url=url, timeout=90) as client:

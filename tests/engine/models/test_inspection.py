@@ -227,7 +227,7 @@ def test_layers_when_a_block_is_skipped_then_name_the_layers_before_them() -> No
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             h = self.first(x)
-            return self.last((h + self.block(h)).reshape(len(x), 3))
+            return self.last((h + self.block(h)).reshape(x.shape[0], 3))
 
     skipping = manifest(program_of(Skip(), torch.zeros(2, 3)))
     after = {each.name: each.after or [] for each in skipping.layers}
