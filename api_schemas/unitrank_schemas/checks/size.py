@@ -70,6 +70,7 @@ def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
     # An upper limit: the job decides which examples test.
     tests = min(rows, clusters * request.ablation.examples) if request.ablation else 0
     kept = min(request.keep_examples * clusters, rows)
+    with_examples = units_with_examples(rankings=rankings, clusters=clusters, units=units, classes=classes)
     pixels = classes * sum(_pixels(request, layer, place, method.spatial) for method in request.methods) if layer else 0
     return {
         "importance": rankings * clusters * units * 2 * FLOAT,
@@ -78,7 +79,7 @@ def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
         "pairs": rankings * clusters * ((request.ablation and request.ablation.pairs) or 0) ** 2 * FLOAT,
         "verify": rankings * clusters * _verified(request.ablation, units) * (INT + FLOAT),
         "examples": rankings * kept * units * FLOAT,
-        "unit_examples": rankings * clusters * units_with_examples(rankings, clusters, units) * UNIT_EXAMPLES,
+        "unit_examples": rankings * clusters * UNIT_EXAMPLES * with_examples,
         "heatmaps": pixels * (clusters + kept) * FLOAT,
         "rows": (min(rows, MOST_LISTED) + tests) * INT,
     }

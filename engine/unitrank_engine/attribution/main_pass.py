@@ -76,7 +76,7 @@ class MainPass:
         last_tried = self.membership.last_up_to(int(self.context.once(first_rows)[-1]))
         # Nothing reads single examples of a model with permuted weights.
         followed = self.context.truth is None and follows(
-            clusters=len(self.context.clusters), units=self.context.units.count, ranges=len(ranges)
+            clusters=len(self.context.clusters), units=self.context.units.count, classes=len(self.targets), ranges=len(ranges)
         )
         shared = _Shared(observers, Groups.of(self.context, self.membership), _last_kept(self.context), last_tried, followed)
         # The ranges up to this example are a pass of their own in every job, so that sums do not

@@ -23,8 +23,13 @@ def arrays(outcome: JobOutcome) -> dict[str, np.ndarray]:
     Numbers of units and of rows are int64, all others are float32.
     """
     activation = outcome.targets[0].attribution.examples.activation
-    rankings = sum(len(target.entries) for target in outcome.targets)
-    kept = units_with_examples(rankings, len(outcome.context.clusters), outcome.context.units.count) if activation else 0
+    sizes = {
+        "rankings": sum(len(target.entries) for target in outcome.targets),
+        "clusters": len(outcome.context.clusters),
+        "units": outcome.context.units.count,
+        "classes": len(outcome.targets),
+    }
+    kept = units_with_examples(**sizes) if activation else 0
     full = {name: array for target in outcome.targets for name, array in _of_target(target, activation, kept).items()}
     full = {
         name: np.ascontiguousarray(array, dtype=np.int64 if array.dtype.kind == "i" else np.float32) for name, array in full.items()

@@ -16,7 +16,10 @@ from unitrank_store.results.array_file import ArrayFile
 
 MOST_RANKED = 2**24
 """Units of all selected rankings and clusters whose order is read for the ranks."""
-KEPT_WHERE = "they are kept for the first units of each ranking where clusters × units is at most 65536"
+KEPT_WHERE = (
+    "they are kept for the first units of each ranking where clusters × units is at most 65536 "
+    "(with the target class `each` clusters × units × classes at most 16384)"
+)
 MISSING = {
     "rank": "the selected clusters and rankings have too many units to count the ranks; name a cluster or a ranking",
     "effect": "the job did not measure the effect of this unit alone in every cluster; post it with `ablation.verify`, which "

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unitrank_schemas.unit_examples import KEPT, MOST_FOLLOWED
+from unitrank_schemas.unit_examples import KEPT, are_followed
 from unitrank_tables.sizes import MiB
 
 MOST_BYTES = 128 * MiB
@@ -59,36 +59,30 @@ class Extremes:
         `clusters`: the cluster of each member. `examples`: the row of `values` that it has.
         `rows`: its dataset row.
         """
-        present, places = _by_cluster(clusters)
-        numbers = torch.from_numpy(np.where(places < 0, -1, rows[places])).to(values.device)
-        index = torch.from_numpy(np.where(places < 0, 0, examples[places])).to(values.device)
-        slots = torch.from_numpy(present).to(values.device)
-        block = values.float()[index]
-        absent = (numbers < 0)[:, :, None]
-        for kind, signed in ((LARGEST, block), (SMALLEST, -block)):
-            self._add(kind, slots, numbers, signed.masked_fill(absent, -torch.inf))
+        order = np.argsort(clusters, kind="stable")
+        present, starts = np.unique(clusters[order], return_index=True)
+        for cluster, members in zip(present.tolist(), np.split(order, starts[1:]), strict=True):
+            positions = examples[members]
+            whole = len(positions) == len(values) and bool((np.diff(positions) == 1).all())
+            block = (values if whole else values[torch.from_numpy(positions).to(values.device)]).float()
+            self._add(cluster, torch.from_numpy(rows[members]).to(values.device), block)
 
-    def _add(
-        self,
-        kind: int,
-        slots: Int[Tensor, " present"],
-        numbers: Int[Tensor, "present most"],
-        block: Float[Tensor, "present most units"],
-    ) -> None:
-        """Replace the extremes of the units for which the block has a larger value."""
-        last = self.values[kind, slots, :, -1]
-        # Most units of a later batch have no new extreme.
-        cluster, unit = (block.amax(1) > last).nonzero(as_tuple=True)
-        if not len(unit):
-            return
-        here = (torch.full_like(unit, kind), slots[cluster], unit)
-        values = torch.cat([self.values[here], block[cluster, :, unit]], 1)
-        rows = torch.cat([self.rows[here], numbers[cluster]], 1)
-        for place in range(KEPT):
-            # Of equal values, the first one is taken: it does not depend on the sizes of batches.
-            top, position = values.max(1, keepdim=True)
-            self.values[*here, place], self.rows[*here, place] = top[:, 0], rows.gather(1, position)[:, 0]
-            values.scatter_(1, position, -torch.inf)
+    def _add(self, cluster: int, rows: Int[Tensor, " members"], block: Float[Tensor, "members units"]) -> None:
+        """Replace the extremes of the units for which the block has more extreme values."""
+        low, high = torch.aminmax(block, dim=0)
+        for kind, sign, best in ((LARGEST, 1.0, high), (SMALLEST, -1.0, -low)):
+            # Most units of a later batch have no new extreme.
+            unit = (best > self.values[kind, cluster, :, -1]).nonzero()[:, 0]
+            if not len(unit):
+                continue
+            values = torch.cat([self.values[kind, cluster, unit], sign * block[:, unit].T], 1)
+            numbers = torch.cat([self.rows[kind, cluster, unit], rows.expand(len(unit), -1)], 1)
+            for place in range(KEPT):
+                # Of equal values the first one is taken, which does not depend on batch sizes.
+                top, position = values.max(1, keepdim=True)
+                self.values[kind, cluster, unit, place] = top[:, 0]
+                self.rows[kind, cluster, unit, place] = numbers.gather(1, position)[:, 0]
+                values.scatter_(1, position, -torch.inf)
 
     @classmethod
     def merged(cls, values: Float[np.ndarray, "ranges 2 clusters units kept"], rows: np.ndarray) -> "Extremes":
@@ -99,9 +93,9 @@ class Extremes:
         return cls(top[..., :KEPT].contiguous(), of_rows.gather(-1, places[..., :KEPT]))
 
 
-def follows(*, clusters: int, units: int, ranges: int) -> bool:
+def follows(*, clusters: int, units: int, classes: int, ranges: int) -> bool:
     """Whether a job of this size keeps the extremes of each unit."""
-    return clusters * units <= MOST_FOLLOWED and clusters * units * ranges * BYTES <= MOST_BYTES
+    return are_followed(clusters=clusters, units=units, classes=classes) and clusters * units * ranges * BYTES <= MOST_BYTES
 
 
 def extremes_arrays(name: str, extremes: Extremes | None) -> dict[str, np.ndarray]:
@@ -120,15 +114,3 @@ def extremes_from(name: str, arrays: Mapping[str, np.ndarray]) -> Extremes | Non
     `arrays`: the `extremes_arrays` of all ranges follow each other.
     """
     return Extremes.merged(arrays[f"{name}/values"], arrays[f"{name}/rows"]) if f"{name}/rows" in arrays else None
-
-
-def _by_cluster(clusters: Int[np.ndarray, " members"]) -> tuple[Int[np.ndarray, " present"], Int[np.ndarray, "present most"]]:
-    """The clusters that have members, and the positions of the members of each one.
-
-    −1 behind the last member.
-    """
-    present, slot, counts = np.unique(clusters, return_inverse=True, return_counts=True)
-    order = np.argsort(slot, kind="stable")
-    places = np.full((len(present), counts.max(initial=0)), -1)
-    places[slot[order], np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)] = order
-    return present, places
