@@ -159,7 +159,7 @@ def run(versions: TwoVersions, *, service: str, worker: str) -> dict[str, Any]:
 
 
 def in_common(value: Any, other: Any) -> Any:
-    """The value without fields that the other one lacks. One of the versions may have more fields."""
+    """The value without fields that the other one lacks: one version may have more fields."""
     if isinstance(value, dict) and isinstance(other, dict):
         return {name: in_common(value[name], other[name]) for name in value if name in other}
     if isinstance(value, list) and isinstance(other, list) and len(value) == len(other):
