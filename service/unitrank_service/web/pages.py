@@ -1,5 +1,6 @@
 """HTML pages, rendered from templates. They load nothing from other hosts."""
 
+import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -9,6 +10,7 @@ from urllib.parse import quote, urlencode
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse
 
@@ -148,6 +150,11 @@ def axes(shape: list[int | None]) -> str:
     return " × ".join("N" if length is None else str(length) for length in shape) or "one number"
 
 
+def with_code(text: str) -> Markup:
+    """The text as HTML, with the parts between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
 def _baselines(kinds: Mapping[str, tuple[str, Any]], fields: Sequence[str]) -> list[tuple[str, str]]:
     """Baselines as options; `field` only if a field fits."""
     return [(kind, words) for kind, (words, _) in kinds.items() if fields or kind != "field"]
@@ -166,6 +173,7 @@ def _environment() -> Environment:
         "duration": duration,
         "axes": axes,
         "sentence": sentence,
+        "with_code": with_code,
         "called": named,
         "allowed": lambda options, names: [option for option in options if option[0] in names],
         "combine": lambda values, more: {**values, **more},

@@ -11,6 +11,7 @@ import pytest
 from tests.service.conftest import Served, SignIn, job, put_dataset, put_model, ready_model
 from tests.service.results.conftest import ARRAYS, summary
 from tests.service.web.conftest import HOSTILE, TABS
+from unitrank_service.web.pages import with_code
 
 PAGES = ["/", "/models", "/datasets", "/new"]
 
@@ -158,3 +159,7 @@ def test_page_when_there_is_none_then_browsers_get_words_and_programs_a_problem(
     assert page.status_code == 404
     assert "<h1>Not found</h1>" in page.text
     assert httpx.get(browser.base_url.join(path)).headers["content-type"] == "application/problem+json"
+
+
+def test_text_when_it_has_backticks_then_code_is_marked_and_markup_is_text() -> None:
+    assert str(with_code("use `a<b` & <i>")) == "use <code>a&lt;b</code> &amp; &lt;i&gt;"
