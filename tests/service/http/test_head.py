@@ -16,7 +16,15 @@ VARYING = {"date", "x-request-id", "transfer-encoding"}
 
 def paths(id: str) -> Iterator[str]:
     """A path for each route with GET."""
-    values = {"{id}": id, "plots/{name}": "plots/importance", "{form}": "png", "{kind}": "csv", "static/{name}": "static/page.css"}
+    values = {
+        "{id}": id,
+        "plots/{name}": "plots/importance",
+        "{form}": "png",
+        "{row}": "0",
+        "{unit}": "0",
+        "{kind}": "csv",
+        "static/{name}": "static/page.css",
+    }
     names = {"/v1/methods/": "gradient", "/v1/models/": "net", "/models/": "net", "/v1/datasets/": "data", "/datasets/": "data"}
     for route in (route for router in ROUTERS for route in router.routes if "GET" in route.methods):
         path = route.path
