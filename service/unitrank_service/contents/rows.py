@@ -110,6 +110,6 @@ def _finite(values: NDArray[Any]) -> Any:  # Any: JSON values
     """The values as JSON, with None for numbers that are not finite."""
     if values.dtype.kind != "f" or np.isfinite(values).all():
         return values.tolist()
-    numbers = values.astype(object)
+    numbers = np.asarray(values, object)
     numbers[~np.isfinite(values)] = None
-    return numbers.tolist() if numbers.ndim else None
+    return numbers.tolist()

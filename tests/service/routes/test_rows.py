@@ -21,13 +21,14 @@ def pixels(answer: httpx.Response) -> np.ndarray[Any, Any]:
 def test_row_when_read_then_has_the_values_of_each_field(client: httpx.Client) -> None:
     x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     x[2, 1] = np.nan
-    put_dataset(client, x=x, y=np.arange(4), name_of=np.array(["a", "b", "ö", "d"]))
+    ages = np.array([1.5, 2, np.nan, np.inf], np.float32)
+    put_dataset(client, x=x, y=np.arange(4), age=ages, name_of=np.array(["a", "b", "ö", "d"]))
 
     answer = client.get("/v1/datasets/data/rows/2")
 
     row = DatasetRow.model_validate_json(answer.content)
     assert (row.dataset, row.row, row.image) == ("data", 2, None)
-    assert row.fields == {"x": [float(x[2, 0]), None, float(x[2, 2])], "y": 2, "name_of": "ö"}
+    assert row.fields == {"x": [float(x[2, 0]), None, float(x[2, 2])], "y": 2, "age": None, "name_of": "ö"}
     assert client.get("/v1/datasets/data/rows/2", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
 
 
