@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 SHAPES = b"unitrank.shapes"
 """Key of a Parquet file's metadata: JSON, column → shape of a row; see docs/datasets.md."""
+OTHER_CSV = (
+    "save it as CSV UTF-8 with commas, or send a frame: datasets.put(name, pandas.read_csv(path, sep=';', encoding='latin-1'))"
+)
+"""The next step for a CSV file in another encoding, or with another separator."""
 
 
 def is_frame(data: Any) -> bool:
@@ -39,14 +43,36 @@ def file_columns(path: Path) -> dict[str, NDArray[Any]]:
         raise NotPossible(
             f"{path} needs pyarrow, which is not installed: pip install 'unitrank[parquet]'", code="not_installed"
         ) from error
-    read = pyarrow.csv.read_csv if path.suffix.lower() == ".csv" else pyarrow.parquet.read_table
+    is_csv = path.suffix.lower() == ".csv"
     try:
-        table = read(path)
+        if is_csv:
+            _check_header(path)
+        table = pyarrow.csv.read_csv(path) if is_csv else pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise NotPossible(f"{path} cannot be read: {error}", code="invalid_request") from error
+    names = table.column_names
+    if repeated := [name for name in names if names.count(name) > 1]:
+        detail = f"{path} has several columns with the name {repeated[0]!r}; give each column another name"
+        raise NotPossible(detail, code="invalid_request")
+    if is_csv and (binary := [field.name for field in table.schema if pyarrow.types.is_binary(field.type)]):
+        raise NotPossible(f"column {binary[0]!r} of {path} is not UTF-8 text; {OTHER_CSV}", code="invalid_request")
     shapes = json.loads((table.schema.metadata or {}).get(SHAPES, b"{}"))
     columns = frame_columns(table)
     return {name: values.reshape(len(values), *shapes[name]) if name in shapes else values for name, values in columns.items()}
+
+
+def _check_header(path: Path) -> None:
+    """Raises NotPossible for a CSV file in another encoding, or with another separator."""
+    with path.open("rb") as file:
+        line = file.readline()
+    try:
+        header = line.decode()
+    except UnicodeDecodeError as error:
+        raise NotPossible(f"{path} is not UTF-8 text; {OTHER_CSV}", code="invalid_request") from error
+    separators = [separator for separator in ";\t|" if separator in header]
+    if separators and "," not in header:
+        detail = f"the columns of {path} are separated by {separators[0]!r}, not by commas; {OTHER_CSV}"
+        raise NotPossible(detail, code="invalid_request")
 
 
 def _series_array(series: Any, name: str) -> NDArray[Any]:

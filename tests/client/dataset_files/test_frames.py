@@ -87,3 +87,22 @@ def test_file_when_it_is_broken_or_absent_then_the_error_names_it(tmp_path: Path
         read(tmp_path / "broken.parquet")
     with pytest.raises(NotPossible, match=r"absent\.csv does not exist"):
         read(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("n\u00e4me,b\n1,2\n".encode("latin-1"), r"is not UTF-8 text; save it as CSV UTF-8"),
+        ("name,b\nM\u00fcller,2\n".encode("latin-1"), r"column 'name' of .* is not UTF-8 text"),
+        ("a,b\n1,2\n".encode("utf-16"), r"is not UTF-8 text"),
+        (b"a;b\n1,5;2\n", r"separated by ';', not by commas; .* pandas\.read_csv"),
+        (b"a\tb\n1\t2\n", r"separated by '\\t', not by commas"),
+        (b"a,a\n1,2\n", r"several columns with the name 'a'"),
+    ],
+    ids=["names", "values", "utf-16", "semicolons", "tabs", "repeated"],
+)
+def test_csv_when_it_is_written_otherwise_then_the_error_says_how_to_send_it(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+
+    with pytest.raises(NotPossible, match=words):
+        read(tmp_path / "t.csv")
