@@ -15,6 +15,9 @@ METADATA = "metadata."
 """Beginning of the parameters that filter by an entry of the metadata."""
 MOST_ENTRIES = 20
 """Entries of the metadata that a filter may name."""
+MOST_WORDS = 10
+"""Words that a search may have: the store compares each of them with the texts of all jobs, and
+answers no other request meanwhile."""
 METADATA_PARAMETERS: dict[str, Any] = {
     "parameters": [
         {
@@ -54,7 +57,7 @@ def _filter(
         Query(
             max_length=MOST_CHARACTERS,
             description="Only jobs with all these words in title, tags, notes, other metadata, names, methods or id. Case does not "
-            "matter, and a part of a word is enough.",
+            f"matter, and a part of a word is enough. At most {MOST_WORDS} words.",
         ),
     ] = "",
     sort: Annotated[
@@ -73,13 +76,22 @@ def _filter(
         dataset=dataset,
         verdict=verdict,
         metadata=metadata_of(request.query_params),
-        text=text,
+        text=_searched(text),
         sort="area" if sort.endswith("area") else "created_at",
         ascending=order == "asc",
     )
 
 
 Filter = Annotated[JobFilter, Depends(_filter)]
+
+
+def _searched(text: str) -> str:
+    """Return the text of a search. Raises InvalidBody for too many words."""
+    words = len(text.split())
+    if words > MOST_WORDS:
+        detail = f"the search has {words} words; at most {MOST_WORDS} are allowed"
+        raise InvalidBody([Invalid(pointer="/query/text", detail=detail, code="invalid_parameter")])
+    return text
 
 
 def metadata_of(query: QueryParams) -> dict[str, str]:

@@ -7,7 +7,7 @@ from starlette.datastructures import QueryParams
 from unitrank_schemas.jobs import JobStatus
 from unitrank_schemas.result_text import number
 from unitrank_schemas.results import VERDICT_LABELS
-from unitrank_service.jobs.job_list import METADATA, MOST_ENTRIES
+from unitrank_service.jobs.job_list import METADATA, MOST_ENTRIES, MOST_WORDS
 from unitrank_service.web.job_view import STATES, percent
 from unitrank_store.jobs.listing.job_filter import JobFilter
 from unitrank_store.jobs.listing.lines import JobLine
@@ -49,7 +49,7 @@ def chosen_filter(query: QueryParams) -> JobFilter:
         dataset=text("dataset"),
         verdict=query.get("verdict") if query.get("verdict") in VERDICTS else None,
         metadata={key: value[:MOST_CHARACTERS] for key, value in list(metadata.items())[:MOST_ENTRIES]},
-        text=text("text") or "",
+        text=" ".join((text("text") or "").split()[:MOST_WORDS]),
         sort="area" if sort == "area" else "created_at",
         ascending=order == "asc",
     )

@@ -55,6 +55,7 @@ def test_list_when_filtered_and_sorted_then_gives_the_jobs_with_their_summaries(
         "order=up",
         "status=done",
         f"text={'x' * 1001}",
+        f"text={'+'.join('abcdefghijk')}",
         f"metadata.x={'y' * 1001}",
         "&".join(f"metadata.{number}=x" for number in range(21)),
     ],
