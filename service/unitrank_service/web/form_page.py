@@ -25,6 +25,7 @@ from unitrank_service.web.form_request import (
     SPACINGS,
     STATISTICS,
     checked_shape,
+    replaced,
     request_body,
 )
 from unitrank_service.web.pages import page, to
@@ -67,6 +68,7 @@ def form_page(request: Request, sent: Form, stores: SubmissionStores, *, metrics
         name_of=name_of,
         estimate=drafted.estimate if drafted else None,
         errors=errors,
+        replaced=replaced(values["more"]),
         refused=status == 422,
         places=places,
         wrong={place: places.index(place) for place in places},

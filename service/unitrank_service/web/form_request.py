@@ -100,6 +100,14 @@ def further(text: str) -> Json:
     return fields
 
 
+def replaced(text: str) -> list[str]:
+    """Return the further fields that replace controls of the form; none for an invalid text."""
+    try:
+        return [name for name in further(text) if name == "methods" or name in DEFAULTS]
+    except InvalidBody:
+        return []
+
+
 def _invalid(detail: str) -> InvalidBody:
     return InvalidBody([Invalid(pointer="/more", detail=detail, code="invalid_request")])
 

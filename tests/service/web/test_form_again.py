@@ -47,6 +47,9 @@ def test_again_when_the_form_is_sent_unchanged_then_the_request_is_the_same(
     assert second["id"] != first.json()["id"]
     assert second["request"] == first.json()["request"]
     assert sorted(json.loads(fields["more"][0] or "{}")) == further
+    controls = [name for name in further if name not in ("timeout", "metadata")]
+    assert ("will take these from the further fields" in page) == bool(controls)
+    assert all(f"<code>{name}</code>" in page for name in controls)
 
 
 def test_again_when_a_change_is_made_then_the_job_has_it(client: httpx.Client, browser: httpx.Client, served: Served) -> None:
