@@ -10,7 +10,7 @@ from unitrank_schemas.jobs import ENDED
 from unitrank_service.backend import Backend, backend_of, key_of
 from unitrank_service.contents.representation import dataset_body, model_body
 from unitrank_service.errors import HttpProblem
-from unitrank_service.http.parameters import Id
+from unitrank_service.http.parameters import Id, checked_id
 from unitrank_service.http.requests import content_type
 from unitrank_service.jobs import job_resource
 from unitrank_service.jobs.drafts import draft
@@ -187,7 +187,7 @@ def show_form(request: Request, model: Text = "", dataset: Text = "", layer: Tex
     """The form for a new job, with the values of the link, or of an earlier job."""
     if not job:
         return _form(request, Form({"model": [model], "dataset": [dataset], "layer": [layer]}, fresh=True))
-    backend, earlier = backend_of(request), backend_of(request).jobs.get(job).request
+    backend, earlier = backend_of(request), backend_of(request).jobs.get(checked_id(job)).request
     dataset = earlier["dataset"] if isinstance(earlier["dataset"], str) else ""
     choices = choices_for(earlier["model"], dataset, earlier["layer"], models=backend.models, datasets=backend.datasets)
     earlier = earlier | {"dataset": dataset or choices.dataset}

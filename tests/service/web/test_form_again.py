@@ -68,6 +68,19 @@ def test_again_when_the_job_does_not_exist_then_is_404(browser: httpx.Client) ->
     assert browser.get("/new", params={"job": "01j8x2m3n4p5q6r7s8t9v0w1x2"}).status_code == 404
 
 
+def test_again_when_the_id_names_another_key_of_the_store_then_the_key_is_not_read(
+    client: httpx.Client, browser: httpx.Client, served: Served
+) -> None:
+    ready_model(client, served)
+    put_dataset(client)
+    id = client.post("/v1/jobs", json=REQUEST).json()["id"]
+
+    answer = browser.get("/new", params={"job": f"{id}:events"})
+
+    assert answer.status_code == 404
+    assert "a job's id has 26 digits" in unescape(answer.text)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
