@@ -123,9 +123,9 @@ lock: install
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-# Makes the picture of the page in README.md from the demo's job. This target needs chromium.
+# Makes the pictures of docs/gallery.md and README.md from the demo's job. This target needs chromium.
 picture: install
-	UNITRANK_PICTURE=docs/page.png $(PYTEST) tests/e2e/documentation/test_picture.py
+	UNITRANK_PICTURES=$(CURDIR)/docs/pictures $(PYTEST) tests/e2e/documentation/test_picture.py
 
 # The paper's table and the comparison with Captum need MNIST; UNITRANK_MNIST is the folder.
 bench: install

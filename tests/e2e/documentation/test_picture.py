@@ -1,9 +1,10 @@
-"""The picture of the page in README: the demo's job in a browser.
+"""The pictures of the page in README and docs/gallery.md: the demo's job in a browser.
 
-`make picture` writes it to docs/page.png.
+`make picture` writes them to docs/pictures.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +20,42 @@ pytestmark = pytest.mark.check
 
 __all__ = ["browser"]
 
-COMMITTED = Path(__file__).parents[3] / "docs" / "page.png"
+DOCS = Path(__file__).parents[3] / "docs"
+PATHS = {
+    "verdict": "/jobs/{job}",
+    "curves": "/jobs/{job}?tab=curves",
+    "units": "/jobs/{job}?tab=units",
+    "unit": "/jobs/{job}/units/{unit}",
+    "model": "/models/{model}",
+    "form": "/new?job={job}",
+    "jobs": "/",
+}
+"""Picture → the page that it shows."""
+DRAWN = "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
 
 
-def test_page_of_the_demo_when_opened_then_has_the_verdict_of_the_picture_in_readme(
-    browser: Any, url: str, client: Client, tmp_path: Path
-) -> None:
-    target = Path(os.environ.get("UNITRANK_PICTURE", tmp_path / "page.png"))
+def test_page_of_the_demo_when_opened_then_is_that_of_the_pictures(browser: Any, url: str, client: Client, tmp_path: Path) -> None:
+    folder = Path(os.environ.get("UNITRANK_PICTURES", tmp_path))
     demo.make(tmp_path, seed=0)
     result = demo.rank(client, tmp_path, 0, tmp_path, Console(quiet=True))
+    names = {"job": result.job, "unit": result.rankings[0].clusters["3"].top[0].unit, "model": result.model.name}
+    texts = {}
     with opened(browser, url) as page:
         page.emulate_media(color_scheme="light")
-        page.goto(f"/jobs/{result.job}")
-        page.get_by_role("heading", level=2, name="Verdict").wait_for(state="attached")
-        page.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
-        text = page.inner_text("main")
-        page.screenshot(path=target)
+        for picture, path in PATHS.items():
+            page.goto(path.format(**names))
+            page.wait_for_load_state("networkidle")
+            page.wait_for_function(DRAWN)
+            texts[picture] = page.inner_text("main")
+            page.screenshot(path=folder / f"{picture}.png")
 
-    assert "better than random" in text
-    assert "conductance" in text
-    assert imread(target).shape == imread(COMMITTED).shape
+    assert "Can I rely on this list" in texts["verdict"]
+    assert "conductance" in texts["jobs"]
+    for picture in PATHS:
+        assert imread(folder / f"{picture}.png").shape == imread(DOCS / "pictures" / f"{picture}.png").shape
+
+
+def test_gallery_when_read_then_shows_every_picture() -> None:
+    shown = re.findall(r"\]\(pictures/(\w+)\.png\)", (DOCS / "gallery.md").read_text())
+
+    assert shown == list(PATHS)
