@@ -123,7 +123,7 @@ lock: install
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-# Makes the pictures of docs/gallery.md and README.md from the demo's job. This target needs chromium.
+# Makes the pictures of docs/gallery.md and README.md from the demo's job; needs chromium.
 picture: install
 	UNITRANK_PICTURES=$(CURDIR)/docs/pictures $(PYTEST) tests/e2e/documentation/test_picture.py
 

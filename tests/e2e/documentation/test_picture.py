@@ -56,6 +56,6 @@ def test_page_of_the_demo_when_opened_then_is_that_of_the_pictures(browser: Any,
 
 
 def test_gallery_when_read_then_shows_every_picture() -> None:
-    shown = re.findall(r"\]\(pictures/(\w+)\.png\)", (DOCS / "gallery.md").read_text())
+    pictures = re.findall(r"\]\(pictures/(\w+)\.png\)", (DOCS / "gallery.md").read_text())
 
-    assert shown == list(PATHS)
+    assert pictures == list(PATHS)
