@@ -102,7 +102,7 @@ def _health_check(port: str) -> list[str]:
 
 
 def _built(target: str, folder: Path) -> Stage:
-    image = Builder(ROOT / "Dockerfile", folder, [f"unitrank[{target},s3]", "hatchling"]).build(target)
+    image = Builder(ROOT / "Dockerfile", folder, [f"unitrank[{target},s3,parquet]", "hatchling"]).build(target)
 
     assert image.user == "10001:10001"
     assert not (image.root / "src").exists()

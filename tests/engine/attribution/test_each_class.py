@@ -91,6 +91,9 @@ def assert_each_equals_single_jobs(each: Result, singles: list[Result]) -> None:
         for name, array in arrays.items():
             mine_name = of_class(name, number, [*ids, "random", "all_replaced"])
             names.add(mine_name)
+            if name.startswith("unit_examples/"):
+                # More rankings share the limit, so each of them keeps the examples of fewer units.
+                array = array[:, : each[1][mine_name].shape[1]]
             np.testing.assert_allclose(
                 each[1][mine_name], array, rtol=1e-6, atol=1e-6 * np.abs(array).max(initial=0), err_msg=mine_name
             )
