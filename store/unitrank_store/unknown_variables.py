@@ -9,7 +9,7 @@ from unitrank_store.settings import Settings
 
 PREFIX = "UNITRANK_"
 NO_SETTINGS = frozenset(
-    f"{PREFIX}{name}" for name in ("DEVICE", "GPU", "KEY", "MNIST", "PICTURE", "PUBLISH", "TEST_SERVER", "URL", "WORKERS")
+    f"{PREFIX}{name}" for name in ("DEVICE", "GPU", "KEY", "MNIST", "PICTURES", "PUBLISH", "TEST_SERVER", "URL", "WORKERS")
 )
 """Variables of the command line, of docker-compose.yml, and of the tests and benchmarks."""
 # Kubernetes sets these variables for a service whose name begins with `unitrank`.
