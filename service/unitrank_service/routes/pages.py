@@ -18,11 +18,11 @@ from unitrank_service.jobs.job_resource import cancelled
 from unitrank_service.results.formats import CSV, JSON, NPZ, SAFETENSORS
 from unitrank_service.results.result_response import StoredResult, result_response
 from unitrank_service.results.summary import Selection
-from unitrank_service.web import form
-from unitrank_service.web.form import Form
-from unitrank_service.web.form_again import form_again
-from unitrank_service.web.form_choices import choices_for
-from unitrank_service.web.form_page import form_page, request_snippets
+from unitrank_service.web.job_form import form
+from unitrank_service.web.job_form.again import form_again
+from unitrank_service.web.job_form.choices import choices_for
+from unitrank_service.web.job_form.form import Form
+from unitrank_service.web.job_form.form_page import form_page, request_snippets
 from unitrank_service.web.job_lines import title_values
 from unitrank_service.web.job_view import STATES, TABS, TabChoice, is_image, job_line, percent, result_values
 from unitrank_service.web.layer_graph import layer_graph

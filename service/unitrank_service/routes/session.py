@@ -11,8 +11,8 @@ from unitrank_service.http.authentication import COOKIE, PUBLIC, WRONG_KEY
 from unitrank_service.http.csrf import check_same_site
 from unitrank_service.http.proxies import linked
 from unitrank_service.http.requests import content_type
-from unitrank_service.web import form
 from unitrank_service.web.assets import TYPES, asset
+from unitrank_service.web.job_form import form
 from unitrank_service.web.pages import PageRoute, page, to
 from unitrank_store.access.sessions import SECONDS
 

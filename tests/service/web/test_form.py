@@ -9,7 +9,7 @@ import pytest
 
 from tests.service.conftest import Json, Served, assert_problem, put_dataset, put_model, ready_model
 from tests.service.web.conftest import choices
-from unitrank_service.web import form
+from unitrank_service.web.job_form import form
 
 
 def test_form_when_a_model_and_a_dataset_are_chosen_then_offers_what_they_have(

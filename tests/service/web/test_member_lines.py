@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unitrank_service.web.member_lines import MOST_ROWS, BadLines, lines_of, members_of
+from unitrank_service.web.job_form.member_lines import MOST_ROWS, BadLines, lines_of, members_of
 
 
 def test_lines_when_they_have_ranges_and_rows_then_each_row_is_named() -> None:

@@ -13,10 +13,10 @@ from unitrank_service.errors import HttpProblem, InvalidBody
 from unitrank_service.jobs.drafts import Draft, DraftStores, draft
 from unitrank_service.jobs.submission import SubmissionContext, SubmissionStores, submit
 from unitrank_service.observability.metrics import Metrics
-from unitrank_service.web import form
-from unitrank_service.web.form import Form
-from unitrank_service.web.form_choices import FormChoices, choices_for, name_of
-from unitrank_service.web.form_request import (
+from unitrank_service.web.job_form import form
+from unitrank_service.web.job_form.choices import FormChoices, choices_for, name_of
+from unitrank_service.web.job_form.form import Form
+from unitrank_service.web.job_form.request_body import (
     BASELINES,
     FILLS,
     OUTPUT_KINDS,

@@ -12,8 +12,8 @@ from unitrank_schemas.problems import Invalid
 from unitrank_schemas.validation import invalid_places
 from unitrank_service.errors import HttpProblem, InvalidBody
 from unitrank_service.http.strict_json import parse
-from unitrank_service.web.form_choices import CLUSTERS, FormChoices
-from unitrank_service.web.member_lines import BadLines, members_of
+from unitrank_service.web.job_form.choices import CLUSTERS, FormChoices
+from unitrank_service.web.job_form.member_lines import BadLines, members_of
 
 Json = dict[str, Any]
 

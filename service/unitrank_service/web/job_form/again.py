@@ -8,10 +8,10 @@ from unitrank_schemas.checks import RequestRejected
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import METHODS
 from unitrank_service.errors import HttpProblem
-from unitrank_service.web.form import Form, filled
-from unitrank_service.web.form_choices import CLUSTERS, FormChoices
-from unitrank_service.web.form_request import FIXED, STATISTICS, checked_shape, request_body
-from unitrank_service.web.member_lines import lines_of
+from unitrank_service.web.job_form.choices import CLUSTERS, FormChoices
+from unitrank_service.web.job_form.form import Form, filled
+from unitrank_service.web.job_form.member_lines import lines_of
+from unitrank_service.web.job_form.request_body import FIXED, STATISTICS, checked_shape, request_body
 from unitrank_service.web.snippets import short
 
 Json = dict[str, Any]

@@ -10,8 +10,16 @@ from unitrank_schemas.json_pointer import steps
 from unitrank_schemas.methods import METHODS
 from unitrank_schemas.problems import Invalid
 from unitrank_service.errors import HttpProblem
-from unitrank_service.web.form_choices import CLUSTERS, FormChoices, name_of
-from unitrank_service.web.form_request import BASELINES, FILLS, OUTPUT_KINDS, OWN_BASELINES, REDUCTIONS, SPACINGS, STATISTICS
+from unitrank_service.web.job_form.choices import CLUSTERS, FormChoices, name_of
+from unitrank_service.web.job_form.request_body import (
+    BASELINES,
+    FILLS,
+    OUTPUT_KINDS,
+    OWN_BASELINES,
+    REDUCTIONS,
+    SPACINGS,
+    STATISTICS,
+)
 
 Json = dict[str, Any]
 FORM = "application/x-www-form-urlencoded"
