@@ -1,16 +1,20 @@
-"""Stores the weights of convolutions with their channels next to each other, for speed on a CPU.
+"""Keeps the channels of convolutions next to each other in memory, for speed on a CPU.
 
-The convolution's result takes the layout of its weight, and later operators keep that layout.
-Values stay equal except for rounding.
+The convolution's result takes the layout of its weight, and later operators keep that layout. So
+do the gradients, except behind a reshape. Values stay equal except for rounding.
 
 Measured on the second convolution of the paper's network (132 rows, 2 threads): the forward pass
 takes 0.53 ms instead of 0.88 ms, the backward pass to its input 0.84 ms instead of 1.06 ms.
 """
 
-import torch
-from torch import fx, nn
+from typing import Any
 
-from unitrank_engine.program.nodes import operator_name
+import torch
+from torch import Tensor, fx, nn
+
+from unitrank_engine.program.nodes import is_real, operator_name
+from unitrank_engine.program.outputs.class_axis import RESHAPES
+from unitrank_engine.program.proof.checked_graph import CheckedGraph
 
 CONVOLUTIONS = {"aten::conv2d", "aten::convolution"}
 STRIDED = {"aten::as_strided", "aten::as_strided_scatter"}
@@ -31,6 +35,57 @@ def lay_out_channels_last(module: fx.GraphModule) -> None:
         weight = getattr(holder, name)
         if isinstance(weight, nn.Parameter) and weight.dim() == 4:
             setattr(holder, name, nn.Parameter(_channels_last(weight.detach()), requires_grad=False))
+
+
+def lay_out_gradients(module: CheckedGraph) -> CheckedGraph:
+    """The module, in which the gradient of each reshaped image has the layout of the image.
+
+    The backward pass of a reshape gives the gradient another layout. All earlier operators, up to
+    the convolution, would then read two layouts at once.
+
+    Measured on conductance for ten classes of the paper's network, after the first convolution: a
+    job takes 4 to 6 % less time.
+    """
+    reshapes = [node for node in module.graph.nodes if _reshapes_image(node)]
+    if not reshapes or all(operator_name(node) not in CONVOLUTIONS for node in module.graph.nodes):
+        return module
+    graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
+    graph.output(graph.graph_copy(module.graph, copies))
+    for reshape in (copies[node] for node in reshapes):
+        image = reshape.all_input_nodes[0]
+        with graph.inserting_before(reshape):
+            alike = graph.call_function(alike_in_gradient, (image,))
+        alike.meta = dict(image.meta)
+        reshape.replace_input_with(image, alike)
+    return CheckedGraph(module, graph)
+
+
+def _reshapes_image(node: fx.Node) -> bool:
+    return operator_name(node) in RESHAPES and is_real(source := node.all_input_nodes[0]) and source.meta["val"].dim() == 4
+
+
+class _AlikeInGradient(torch.autograd.Function):
+    """Returns its input. The backward pass gives the gradient the strides of the input."""
+
+    @staticmethod
+    # Any: autograd's own signature
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        ctx.strides = value.stride()
+        # An alias keeps the strides; `view_as` changes the strides of axes of size 1.
+        alias: Tensor = torch.ops.aten.alias.default(value)
+        return alias
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        if gradient.stride() == ctx.strides:
+            return gradient
+        return torch.empty_strided(gradient.shape, ctx.strides, dtype=gradient.dtype, device=gradient.device).copy_(gradient)
+
+
+def alike_in_gradient(value: Tensor) -> Tensor:
+    """The value. Its gradient gets the memory layout of the value."""
+    result: Tensor = _AlikeInGradient.apply(value)  # type: ignore[no-untyped-call]
+    return result
 
 
 def _weight(node: fx.Node) -> str:

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, fx
 
 from unitrank_engine.errors import EngineError
+from unitrank_engine.program.layout import lay_out_gradients
 from unitrank_engine.program.linearity.frontier import Frontier, find_frontier
 from unitrank_engine.program.linearity.linear import is_linear
 from unitrank_engine.program.nodes import operator_name
@@ -79,6 +80,7 @@ class Split:
             module, [output], given=[place.node, *self._live], inputs=False, outputs=lambda graph, nodes: nodes[0]
         )
         """The graph of the tail."""
+        self._tail = lay_out_gradients(self.behind)
         self.separate = all(_batch_axes(node, symbols) is not None for node in after | counted)
         """Whether each value after the place has a separate axis for the rows."""
         self.tail_cost = sum(costs.get(node, 0) for node in after)
@@ -137,7 +139,7 @@ class Split:
         h may hold several copies of the rows of `live`: all rows once, then all rows again, and so
         on.
         """
-        result = self.behind(*self.values(h, live))
+        result = self._tail(*self.values(h, live))
         assert isinstance(result, Tensor)
         return result
 

@@ -10,7 +10,7 @@ from torch.nn.functional import conv2d
 from tests.engine.in_process import export, program_of
 from tests.engine.nets import net_of
 from unitrank_engine.program.functional import functionalise
-from unitrank_engine.program.layout import lay_out_channels_last
+from unitrank_engine.program.layout import alike_in_gradient, lay_out_channels_last, lay_out_gradients
 
 
 class Strided(nn.Module):
@@ -72,3 +72,31 @@ def test_the_layout_is_unchanged_if_an_operator_reads_memory_by_strides() -> Non
     lay_out_channels_last(module)
 
     assert [weight.is_contiguous() for weight in conv_weights(module)] == [True]
+
+
+def test_a_tail_lays_out_the_gradients_of_its_reshaped_images() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 4, 2), nn.ReLU(), nn.Conv2d(4, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
+    x = torch.randn(3, 1, 4, 4)
+    program = program_of(module, x)
+    split = program.split(next(place for place in program.places if place.layer == "1"), "output")
+    h, live = split.head((x,))
+    h.requires_grad_()
+
+    (gradient,) = torch.autograd.grad(split.tail(h, live).square().sum(), h)
+
+    assert alike_in_gradient in [node.target for node in lay_out_gradients(split.behind).graph.nodes]
+    eager = h.detach().requires_grad_()
+    (expected,) = torch.autograd.grad(module[2:](eager).square().sum(), eager)
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_gradient_of_a_reshaped_image_has_the_layout_of_the_image() -> None:
+    image = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last).requires_grad_()
+    seen: list[tuple[int, ...]] = []
+    value = image * 2
+    value.register_hook(lambda gradient: seen.append(gradient.stride()))
+
+    (alike_in_gradient(value).flatten(1) ** 2).sum().backward()
+
+    assert seen == [value.stride()] == [(48, 1, 12, 3)]
+    torch.testing.assert_close(image.grad, 8 * image.detach())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from unitrank_worker.child_settings import ChildSettings
-from unitrank_worker.children.handle import ChildHandle, device_inside, environment
+from unitrank_worker.children.handle import ALLOCATOR, ChildHandle, device_inside, environment
 from unitrank_worker.process.channel import Closed
 
 SETTINGS = ChildSettings(scratch="/nowhere")
@@ -44,7 +44,13 @@ def test_child_when_a_variable_holds_the_stores_address_or_password_then_does_no
 
     kept = environment("cpu", variables, [url, "hunter22"])
 
-    assert kept == {"TOKENIZERS_PARALLELISM": "false", "PATH": "/bin", "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1", "PYTHONHASHSEED": "0"}
+    own = {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1", "PYTHONHASHSEED": "0"}
+    assert kept == {"TOKENIZERS_PARALLELISM": "false", "PATH": "/bin", **ALLOCATOR, **own}
+
+
+def test_child_when_the_operator_sets_malloc_then_keeps_the_setting() -> None:
+    assert environment("cpu", {})["MALLOC_TRIM_THRESHOLD_"] == str(256 << 20)
+    assert environment("cpu", {"MALLOC_TRIM_THRESHOLD_": "1"})["MALLOC_TRIM_THRESHOLD_"] == "1"
 
 
 def test_handle_when_it_has_no_child_then_its_methods_work() -> None:

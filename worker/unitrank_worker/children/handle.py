@@ -31,6 +31,12 @@ PRIVATE = re.compile(
     r"|PASSWORD|PASSWD|SECRET|CREDENTIAL|API_?KEY|ACCESS_?KEY|(^|_)TOKEN(_|$)"
 )
 """Names of environment variables that the child does not get."""
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
+"""Settings of glibc's malloc, in bytes. They replace its own guesses.
+
+Without them it returns the memory of a batch to the system and gets it again for the next batch:
+42 000 page faults and 0.18 s in a job of 1.3 s. With them a child keeps up to 256 MiB.
+"""
 MOST_MODELS = 10_000
 """Largest number of models in a message of the child."""
 MOST_CHARACTERS = 256
@@ -209,6 +215,7 @@ def environment(device: str, variables: Mapping[str, str], secrets: Collection[s
         for name, value in variables.items()
         if not PRIVATE.search(name) and not any(secret in value for secret in secrets if secret)
     }
+    allowed |= {name: value for name, value in ALLOCATOR.items() if name not in variables}
     allowed["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     # A set of strings has the same order in all children: replicas ask the owner's questions.
     allowed["PYTHONHASHSEED"] = "0"
