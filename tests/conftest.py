@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.support.type_checks import leave_unshaped_to_the_type_checker
+from tests.support import type_checks
 from unitrank_store.errors import EmbeddedServerFailed
 from unitrank_store.redis import embedded
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import EmbeddedServer
 
-leave_unshaped_to_the_type_checker()
+type_checks.check_shapes_less_often()
 
 CHOICE = "UNITRANK_TEST_SERVER"
 """Name of the server on PATH to test on: `redis-server` or `valkey-server`.
@@ -77,6 +77,11 @@ def connection(redis_url: str) -> Iterator[redis.Redis]:
     """A client of an empty store."""
     with connect(redis_url) as client:
         yield client
+
+
+def pytest_runtest_setup() -> None:
+    """Each test has the checks of its first calls."""
+    type_checks.begin_test()
 
 
 @pytest.hookimpl(tryfirst=True)
