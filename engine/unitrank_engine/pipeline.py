@@ -143,12 +143,10 @@ def _halves(request: JobRequest, clusters: JobClusters, table: Table, streams: R
     halves, column = list[Halves](), clusters.column
     sides = np.zeros(0 if column is None else len(column), np.int8)
     for index, cluster in enumerate(clusters.clusters):
-        of_cluster = halve(cluster, rule, limit, table, streams, made_on=fields, brought=brought)
-        if column is not None:
-            start = int(column.starts[index])
-            sides[start : start + len(cluster.rows)] = of_cluster.sides
-            of_cluster = replace(of_cluster, sides=np.zeros(0, np.int8))
-        halves.append(of_cluster)
+        start = 0 if column is None else int(column.starts[index])
+        here = None if column is None else sides[start : start + len(cluster.rows)]
+        of_cluster = halve(cluster, rule, limit, table, streams, made_on=fields, brought=brought, sides=here)
+        halves.append(of_cluster if column is None else replace(of_cluster, sides=np.zeros(0, np.int8)))
     if column is not None:
         column.set_sides(sides.view(np.uint8))
     if fields and all(each.all_marked for each in halves):

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from unitrank_engine.attribution.statistics import Sums
-from unitrank_engine.job.clusters.hashed_order import MOST_PERMUTED, HashedOrder, blocks, shuffled
+from unitrank_engine.job.clusters.hashed_order import MOST_PERMUTED, HashedOrder, SeededOrder, blocks
 from unitrank_engine.job.clusters.membership import Membership
 from unitrank_engine.job.clusters.range_members import RangeMembers
 from unitrank_engine.job.clusters.rows import Rows
@@ -110,14 +110,14 @@ def _divide(
     Very many rows are divided by a keyed hash of the row, so that the sizes differ a little.
     """
     if len(rows) > MOST_PERMUTED:
-        order, sizes = HashedOrder(generator), np.zeros(count, np.int64)
+        hashed, sizes = HashedOrder(generator), np.zeros(count, np.int64)
         for block in blocks(len(rows)):
-            groups[block] = order.shares(rows[block]) * count
+            groups[block] = hashed.shares(rows[block]) * count
             sizes += np.bincount(groups[block], minlength=count)
         return sizes
-    positions = shuffled(generator, len(rows))
+    order = SeededOrder(generator, len(rows))
     for block in blocks(len(rows)):
-        groups[positions[block]] = np.arange(block.start, block.stop) * count // len(rows)
+        groups[order[block]] = np.arange(block.start, block.stop) * count // len(rows)
     bounds = -(-np.arange(count + 1) * len(rows) // count)
     return np.diff(bounds)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unitrank_engine.job.clusters.finders import ClusterRows
 from unitrank_engine.job.clusters.holdout import Halves
-from unitrank_engine.job.clusters.rows import RowRange, Rows
+from unitrank_engine.job.clusters.rows import Rows
 from unitrank_engine.job.clusters.slot_column import SlotColumn
 from unitrank_engine.job.examples import Examples
 from unitrank_engine.job.passes import Compute, LocalRunner, PassRunner
@@ -133,7 +133,7 @@ class JobContext:
     def all_rows(self) -> Rows:
         """The dataset rows of all clusters, each once, ascending."""
         if self.column is not None:
-            return RowRange(len(self.column))
+            return self.column.rows
         return np.unique(np.concatenate([cluster.rows[:] for cluster in self.clusters]))
 
     def fix(self, output: Tensor, rows: np.ndarray) -> Fixed:

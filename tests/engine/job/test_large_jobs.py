@@ -69,12 +69,17 @@ def result(net: Program, folder: Path, **request: Any) -> tuple[dict[str, Any], 
         {"clusters": {"by": "field", "field": "name"}, "baseline": {"kind": "mean"}, "ablation": {**ABLATION, "fill": "resample"}},
         {"clusters": {"by": "prediction"}, "ablation": {**ABLATION, "split": "group"}},
         {"clusters": {"by": "kmeans", "k": 3, "layer": "1"}, "baseline": {"kind": "cluster_mean"}, "keep_examples": 2, **FIDELITY},
-        {"clusters": {"by": "label", "limit": 20}},
+        {"clusters": {"by": "label", "limit": 20}, "keep_examples": 2, **FIDELITY},
+        {
+            "clusters": {"by": "label", "limit": 30},
+            "baseline": {"kind": "cluster_mean"},
+            "ablation": {**ABLATION, "split": "group"},
+        },
         {"clusters": {"by": "label"}, "ablation": {**ABLATION, "split": "none"}},
         {"clusters": {"by": "label"}, "methods": ["gradient", {"name": "given", "field": "mine", "made_on": "made"}]},
         {"clusters": {"by": "label"}, "methods": ["gradient"], "target": {"class": "each"}},
     ],
-    ids=["all", "label", "field", "prediction", "kmeans", "limit", "in sample", "given", "each"],
+    ids=["all", "label", "field", "prediction", "kmeans", "limit", "limit and groups", "in sample", "given", "each"],
 )
 def test_job_when_a_column_has_the_clusters_then_its_result_has_the_bits_of_one_with_lists(
     net: Program, tmp_path: Path, column: Callable[[], None], request_: dict[str, Any]
@@ -191,22 +196,24 @@ def test_clusters_when_new_values_come_late_then_names_are_in_order(monkeypatch:
 
 
 @pytest.mark.check
-@pytest.mark.parametrize("by", ["all", "label"])
+@pytest.mark.parametrize(("by", "limited", "split"), [("all", False, "half"), ("label", True, "half"), ("all", False, "group")])
 def test_memory_when_a_hash_divides_the_rows_then_a_job_holds_at_most_4_bytes_for_each(
-    net: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+    net: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str, limited: bool, split: str
 ) -> None:
-    for module in (bootstrap, holdout):
+    for module in (bootstrap, holdout, finders):
         monkeypatch.setattr(module, "MOST_PERMUTED", 1000)
 
     def peak(rows: int) -> int:
-        fields = {"x": np.zeros((rows, 4), np.uint8), "y": (np.arange(rows) % 3).astype(np.uint8)}
-        request = {"layer": "1", "methods": ["gradient"], "clusters": {"by": by}, "labels": "y", "ablation": ABLATION}
+        fields = {"x": np.zeros((rows, 4), np.uint8), "y": (np.arange(rows) % 3).astype(np.uint8), "group": np.arange(rows) // 2}
+        clusters = {"by": by, "limit": rows // 5} if limited else {"by": by}
+        request = {"methods": ["gradient"], "clusters": clusters, "labels": "y", "ablation": {**ABLATION, "split": split}}
         tracemalloc.start()
         try:
-            context = prepared(net, tmp_path, fields, inputs={"input": "x"}, **request)
+            context = prepared(net, tmp_path, fields, layer="1", inputs={"input": "x"}, **request)
             members = membership_of(context, False)
             groups = bootstrap.Groups.of(context, members)
-            assert len(members) == len(groups.of_member) == rows
+            assert len(members) == (rows // 5 * 3 if limited else rows)
+            assert len(groups.of_member) == rows
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -214,3 +221,24 @@ def test_memory_when_a_hash_divides_the_rows_then_a_job_holds_at_most_4_bytes_fo
     # Blocks of rows are held beside the column, in any number of rows.
     small, large = peak(3 * 2**20), peak(5 * 2**20)
     assert large - small <= 4 * 2 * 2**20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("split", "most"), [("half", 5), ("few", 5), ("group", 12.1)])
+def test_memory_when_an_order_divides_the_rows_then_is_that_of_the_documentation(
+    net: Program, tmp_path: Path, split: str, most: float
+) -> None:
+    def peak(rows: int) -> int:
+        numbers = np.arange(rows, dtype=np.uint32)
+        fields = {"x": np.zeros((rows, 4), np.uint8), "few": numbers % 5000, "group": numbers // 2}
+        tracemalloc.start()
+        try:
+            request = {"methods": ["gradient"], "clusters": {"by": "all"}, "ablation": {**ABLATION, "split": split}}
+            context = prepared(net, tmp_path, fields, layer="1", inputs={"input": "x"}, **request)
+            bootstrap.Groups.of(context, membership_of(context, False))
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    small, large = peak(3 * 2**20), peak(5 * 2**20)
+    assert large - small <= most * 2 * 2**20

@@ -9,7 +9,7 @@ from unitrank_engine.job.clusters.slot_column import SIDES, SlotColumn
 
 
 class ColumnMembers:
-    """Memberships that are read from a column, which has each row in exactly one cluster.
+    """Memberships that are read from a column, which has each row in at most one cluster.
 
     `grouped`: whether the examples are ordered by their clusters, because baselines depend on them.
     """
@@ -27,17 +27,17 @@ class ColumnMembers:
 
     def up_to(self, row: int) -> RangeMembers:
         """As in `Membership`."""
-        count = min(row + 1, len(self))
-        rows = np.arange(count)
+        rows = self._rows_up_to(row)
         if self._grouped:
-            rows = rows[np.argsort(self._column.slots[:count] // SIDES, kind="stable")]
+            rows = rows[np.argsort(self._column.slots[rows] // SIDES, kind="stable")]
         return self._of_rows(rows)
 
     def last_up_to(self, row: int) -> int:
         """As in `Membership`."""
+        rows = self._rows_up_to(row)
         if not self._grouped:
-            return min(row, len(self) - 1)
-        last = int(self._column.slots[: row + 1].max()) // SIDES
+            return len(rows) - 1
+        last = int(self._column.slots[rows].max()) // SIDES
         return int(self._column.starts[last]) + int(self._column.of_cluster(last).searchsorted(np.array([row + 1]))[0]) - 1
 
     def bounds(self) -> Sequence[int]:
@@ -52,9 +52,13 @@ class ColumnMembers:
         """As in `Membership`."""
         return np.asarray(by_member[part.rows])
 
+    def _rows_up_to(self, row: int) -> np.ndarray:
+        rows = self._column.rows
+        return np.asarray(rows[: int(rows.searchsorted(np.array([row + 1]))[0])])
+
     def _rows(self, examples: range) -> np.ndarray:
         if not self._grouped:
-            return np.arange(examples.start, examples.stop)
+            return np.asarray(self._column.rows[examples.start : examples.stop])
         starts, rows = self._column.starts, list[np.ndarray]()
         first = int(np.searchsorted(starts, examples.start, side="right")) - 1
         for cluster in range(first, int(np.searchsorted(starts, examples.stop))):

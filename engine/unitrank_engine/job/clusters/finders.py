@@ -1,6 +1,6 @@
 """Finds the clusters of a job: the rows of the dataset that are ranked together."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.clusters.forward import Forward
-from unitrank_engine.job.clusters.hashed_order import MOST_PERMUTED, HashedOrder, blocks, shuffled
+from unitrank_engine.job.clusters.hashed_order import MOST_PERMUTED, HashedOrder, SeededOrder, blocks, nth
 from unitrank_engine.job.clusters.kmeans import partition, reads
 from unitrank_engine.job.clusters.rows import MOST_HELD, Rows
 from unitrank_engine.job.clusters.slot_column import SlotColumn
@@ -49,7 +49,7 @@ FoundRows = NamedRows | LabelledRows
 class JobClusters:
     """The clusters of a job.
 
-    `column`: has the cluster of each row, where all rows of a large dataset are in one each.
+    `column`: has the cluster of each row, where very many rows are in one each.
     """
 
     clusters: list[ClusterRows]
@@ -71,10 +71,13 @@ def clusters_of(named_rows: FoundRows, limit: int | None, streams: RandomStreams
 
     Raises EngineError `empty_cluster` or `too_many_clusters`.
     """
-    if isinstance(named_rows, LabelledRows) and limit is None and len(named_rows.labels) > MOST_HELD:
+    if isinstance(named_rows, LabelledRows) and len(named_rows.labels) > MOST_HELD:
         column = SlotColumn(named_rows.labels, clusters=len(named_rows.names))
-        return JobClusters([ClusterRows(name, column.of_cluster(index)) for index, name in enumerate(named_rows.names)], column)
-    pairs = _grouped(named_rows) if isinstance(named_rows, LabelledRows) else named_rows
+        if limit is None or np.minimum(column.sizes, limit).sum() > MOST_HELD:
+            return _of_column(column, named_rows.names, limit, streams)
+        pairs: Iterable[tuple[str, Rows]] = _rows_of(column, named_rows.names)
+    else:
+        pairs = _grouped(named_rows) if isinstance(named_rows, LabelledRows) else named_rows
     clusters = [ClusterRows(name, _limited(rows, limit, streams, name)) for name, rows in pairs]
     empty = [cluster.name for cluster in clusters if len(cluster.rows) == 0]
     if not clusters:
@@ -94,21 +97,50 @@ def _too_many(count: int) -> EngineError:
 
 def _grouped(named_rows: LabelledRows) -> Iterator[tuple[str, Rows]]:
     """The rows of each cluster."""
-    if len(named_rows.labels) > MOST_HELD:
-        column = SlotColumn(named_rows.labels, clusters=len(named_rows.names))
-        return ((name, column.of_cluster(index)) for index, name in enumerate(named_rows.names))
     order = np.argsort(named_rows.labels, kind="stable")
     sizes = np.bincount(named_rows.labels, minlength=len(named_rows.names))
     return zip(named_rows.names, np.split(order, np.cumsum(sizes)[:-1]), strict=True)
 
 
+def _rows_of(column: SlotColumn, names: Sequence[str]) -> Iterator[tuple[str, Rows]]:
+    return ((name, column.of_cluster(index)) for index, name in enumerate(names))
+
+
+def _of_column(column: SlotColumn, names: Sequence[str], limit: int | None, streams: RandomStreams) -> JobClusters:
+    """The clusters of very many rows, which the column has."""
+    if limit is not None and column.sizes.max() > limit:
+        is_kept = np.ones(len(column), bool)
+        for (name, rows), start in zip(_rows_of(column, names), column.starts.tolist(), strict=True):
+            _keep(rows, limit, streams, name, is_kept[start : start + len(rows)])
+        column = column.keep(is_kept)
+    return JobClusters([ClusterRows(*pair) for pair in _rows_of(column, names)], column)
+
+
+def _keep(rows: Rows, limit: int, streams: RandomStreams, name: str, is_kept: np.ndarray) -> None:
+    """Set whether each row of a cluster is kept: the rows that `_limited` returns are."""
+    if len(rows) <= limit:
+        return
+    generator = streams.generator("limit", name)
+    if len(rows) > MOST_PERMUTED:
+        order = HashedOrder(generator)
+        last = nth(lambda: (order.hashes(rows[block]) for block in blocks(len(rows))), limit)
+        for block in blocks(len(rows)):
+            is_kept[block] = order.hashes(rows[block]) <= last
+    else:
+        is_kept[:] = False
+        kept = SeededOrder(generator, len(rows))
+        for block in blocks(limit):
+            is_kept[kept[block]] = True
+
+
 def _limited(rows: Rows, limit: int | None, streams: RandomStreams, name: str) -> Rows:
+    """The rows of a cluster as a list: a seeded sample of them above the limit."""
     if limit is None or len(rows) <= limit:
         return rows if isinstance(rows, np.ndarray) else rows[:]
     generator = streams.generator("limit", name)
     if len(rows) > MOST_PERMUTED:
         return np.sort(rows[HashedOrder(generator).first(rows, limit)])
-    return np.sort(rows[shuffled(generator, len(rows))[:limit]])
+    return np.sort(rows[SeededOrder(generator, len(rows))[:limit]])
 
 
 def _all(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> FoundRows:

@@ -3,13 +3,14 @@
 One half ranks the units, and the other half tests the ranking.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from unitrank_engine.job.clusters.field_groups import FieldGroups
 from unitrank_engine.job.clusters.finders import ClusterRows
-from unitrank_engine.job.clusters.hashed_order import MOST_PERMUTED, HashedOrder, blocks, shuffled
+from unitrank_engine.job.clusters.hashed_order import MOST_PERMUTED, HashedOrder, SeededOrder, blocks
 from unitrank_engine.job.clusters.rows import Rows
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_tables import Table
@@ -42,6 +43,7 @@ def halve(
     *,
     made_on: Sequence[str] = (),
     brought: bool = False,
+    sides: np.ndarray | None = None,
 ) -> Halves:
     """The halves of a cluster.
 
@@ -56,27 +58,31 @@ def halve(
     rank. Whole groups are marked where the rule is a field.
 
     A cluster of more than 10⁷ members has no seeded order: a keyed hash of each member's row, or of
-    the first row of its group, decides its half. The halves are equal to within chance.
+    its value of the field, decides its half. The halves are equal to within chance.
 
     `limit`: the number of members that test, at most.
     `made_on`: boolean fields; a member is marked where one of them is true.
     `brought`: whether no ranking of the job is made from its examples. All unmarked members test
         then. The first half still serves as the ranking side of the controls.
+    `sides`: an array that takes the side of each member; by default a new one.
     """
     rows = cluster.rows
-    groups = None if rule in ("half", "none") else _read(table, rule, rows)
+    if sides is None:
+        sides = np.empty(len(rows), np.int8)
+    groups = None if rule in ("half", "none") else FieldGroups(table, rule, rows)
     marked = _marked(table, rows, made_on, groups)
     in_sample = rule == "none" and not brought
-    tests_all = in_sample or brought
     if len(rows) > MOST_PERMUTED:
-        hashed = HashedOrder(streams.generator("split", cluster.name))
-        sides = _hashed_sides(hashed, rows, groups, marked)
-        tests = None if tests_all and marked is None else ~marked if tests_all and marked is not None else sides.view(bool)
-        tested = hashed.first(rows, min(limit, len(rows)), tests)
+        order: HashedOrder | SeededOrder = HashedOrder(streams.generator("split", cluster.name))
+        _set_hashed_sides(sides, order, rows, groups, marked)
     else:
-        order = shuffled(streams.generator("split", cluster.name), len(rows))
-        sides = _permuted_sides(order, groups, marked)
-        tested = _first(order, limit, marked if tests_all else sides == 0)
+        order = _set_permuted_sides(sides, lambda: streams.generator("split", cluster.name), groups, marked)
+    unmarked = None if marked is None else ~marked
+    may_test = unmarked if in_sample or brought else sides.view(bool)
+    if isinstance(order, SeededOrder):
+        tested = _first(order, limit, may_test)
+    else:
+        tested = order.first(rows, min(limit, len(rows)), may_test)
     return _halves(sides, tested, marked, in_sample=in_sample, brought=brought)
 
 
@@ -86,50 +92,58 @@ def _halves(sides: np.ndarray, tested: np.ndarray, marked: np.ndarray | None, *,
     return Halves(sides, tested, ranked_on, in_sample, count == len(sides))
 
 
-def _permuted_sides(order: np.ndarray, groups: np.ndarray | None, marked: np.ndarray | None) -> np.ndarray:
-    """The side of each member, as numbers of one byte."""
-    half = (len(order) + 1) // 2
+def _set_permuted_sides(
+    sides: np.ndarray, generator: Callable[[], np.random.Generator], groups: FieldGroups | None, marked: np.ndarray | None
+) -> SeededOrder:
+    """Set the side of each member; return the seeded order. `generator`: a new one at each call."""
+    ranks = None if groups is None else groups.in_order(generator(), marked)
+    order = SeededOrder(generator(), len(sides))
+    if ranks is not None:
+        for block in blocks(len(sides)):
+            sides[order[block]] = ~ranks(block)
+        return order
+    missing = (len(sides) + 1) // 2
+    sides[:] = 1
     if marked is not None:
-        order = np.concatenate([order[marked[order]], order[~marked[order]]])
-        half = max(half, int(marked.sum()))
-    sides = np.ones(len(order), dtype=np.int8)
-    sides[order[:half] if groups is None else _whole_groups(groups, order, half)] = 0
-    return sides
+        sides[marked] = 0
+        missing -= int(marked.sum())
+    for block in blocks(len(sides)):
+        members = order[block]
+        free = members if marked is None else members[~marked[members]]
+        ranking = free[: max(missing, 0)]
+        sides[ranking] = 0
+        missing -= len(ranking)
+    return order
 
 
-def _first(order: np.ndarray, count: int, excluded: np.ndarray | None) -> np.ndarray:
-    """The first members in the order that are not excluded. `count`: their number, at most."""
+def _first(order: SeededOrder, count: int, may_test: np.ndarray | None) -> np.ndarray:
+    """The first members in the order that may test. `count`: their number, at most."""
     first = np.zeros(0, dtype=np.int64)
     for block in blocks(len(order)):
         members = order[block]
-        first = np.concatenate([first, members if excluded is None else members[~excluded[members]]])[:count]
+        first = np.concatenate([first, members if may_test is None else members[may_test[members]]])[:count]
         if len(first) == count:
             break
     # A copy, because a view would keep the whole block.
     return first.copy()
 
 
-def _hashed_sides(hashed: HashedOrder, rows: Rows, groups: np.ndarray | None, marked: np.ndarray | None) -> np.ndarray:
-    """The side of each member, as numbers of one byte."""
+def _set_hashed_sides(
+    sides: np.ndarray, hashed: HashedOrder, rows: Rows, groups: FieldGroups | None, marked: np.ndarray | None
+) -> None:
+    """Set the side of each member."""
+    if groups is not None:
+        groups.set_hashed_sides(sides, hashed, marked)
+        return
     count = 0 if marked is None else int(marked.sum())
     share = max(0.0, ((len(rows) + 1) // 2 - count) / max(len(rows) - count, 1))
-    if groups is not None:
-        _, first, group_of_member = np.unique(groups, return_index=True, return_inverse=True)
-        ranks = hashed.below(rows[first], share)[group_of_member]
-    else:
-        ranks = hashed.below(rows, share)
+    for block in blocks(len(rows)):
+        sides[block] = hashed.shares(rows[block]) >= share
     if marked is not None:
-        ranks |= marked
-    sides: np.ndarray = np.logical_not(ranks, out=ranks).view(np.int8)
-    return sides
+        sides[marked] = 0
 
 
-def _read(table: Table, field: str, rows: Rows) -> np.ndarray:
-    """The values of a field for these rows, which are read in blocks."""
-    return np.concatenate([table.read(field, rows[block]) for block in blocks(len(rows))] or [table.read(field, rows[:0])])
-
-
-def _marked(table: Table, rows: Rows, made_on: Sequence[str], groups: np.ndarray | None) -> np.ndarray | None:
+def _marked(table: Table, rows: Rows, made_on: Sequence[str], groups: FieldGroups | None) -> np.ndarray | None:
     """Which members made given scores; with groups, all members of their groups.
 
     None where no field marks rows.
@@ -140,13 +154,6 @@ def _marked(table: Table, rows: Rows, made_on: Sequence[str], groups: np.ndarray
     for field in made_on:
         for block in blocks(len(rows)):
             marked[block] |= table.read(field, rows[block]).astype(bool)
-    return marked if groups is None else np.isin(groups, groups[marked])
-
-
-def _whole_groups(values: np.ndarray, order: np.ndarray, half: int) -> np.ndarray:
-    """The members of whole groups, taken in seeded order until `half` members are reached."""
-    _, group_of_member, sizes = np.unique(values, return_inverse=True, return_counts=True)
-    _, first = np.unique(group_of_member[order], return_index=True)
-    groups = np.argsort(first)
-    enough = int(np.searchsorted(np.cumsum(sizes[groups]), half)) + 1
-    return np.flatnonzero(np.isin(group_of_member, groups[:enough]))
+    if groups is not None:
+        groups.complete(marked)
+    return marked

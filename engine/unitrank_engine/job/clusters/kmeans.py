@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float32, Integer
 
-from unitrank_engine.job.clusters.hashed_order import MOST_PERMUTED, HashedOrder, blocks, shuffled
+from unitrank_engine.job.clusters.hashed_order import MOST_PERMUTED, HashedOrder, SeededOrder, blocks
 from unitrank_engine.job.clusters.rows import RowRange
 
 CHUNK_ROWS = 1024
@@ -77,7 +77,7 @@ def _first_rows(count: int, generator: np.random.Generator) -> Integer[np.ndarra
     """The rows that place the centres."""
     if count > MOST_PERMUTED:
         return HashedOrder(generator).first(RowRange(count), FIT_ROWS)
-    return shuffled(generator, count)[:FIT_ROWS].astype(np.int64)
+    return SeededOrder(generator, count)[:FIT_ROWS]
 
 
 def _fitted(k: int, seed: int, chunks: Sequence[np.ndarray], values: Values) -> tuple[np.ndarray, np.ndarray]:
@@ -112,4 +112,7 @@ def _by_size(nearest: Integer[np.ndarray, " rows"]) -> Integer[np.ndarray, " row
     order = sorted(sizes, key=lambda centre: (-sizes[centre], first[centre]))
     numbers = np.zeros(max(sizes) + 1, nearest.dtype)
     numbers[order] = np.arange(len(order))
-    return np.asarray(numbers[nearest])
+    labels = np.empty_like(nearest)
+    for block in blocks(len(nearest)):
+        labels[block] = numbers[nearest[block]]
+    return labels

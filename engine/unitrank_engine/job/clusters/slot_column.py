@@ -1,6 +1,6 @@
 """The cluster and the half of every dataset row, as one small number for each row.
 
-A job on very many rows, all in exactly one cluster each, holds this column and no list of rows.
+A job on very many rows, in at most one cluster each, holds this column and no list of rows.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -8,7 +8,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Integer
+from jaxtyping import Bool, Integer, Shaped
+
+from unitrank_engine.job.clusters.rows import RowRange, Rows
 
 SIDES = 2
 BLOCK = 2**16
@@ -21,6 +23,7 @@ class SlotColumn:
     """The slot of every dataset row: 2 · cluster + half. At first, all rows are in half 0.
 
     `labels`: the cluster of each row, which this column takes over and changes.
+    `has_others`: whether rows with the label `clusters` are in no cluster.
 
     >>> column = SlotColumn(np.array([1, 0, 1, 1], np.uint8), clusters=2)
     >>> column.of_cluster(1)[:]
@@ -30,19 +33,29 @@ class SlotColumn:
     ([3, 0, 2, 3], [2])
     """
 
-    def __init__(self, labels: Integer[np.ndarray, " rows"], *, clusters: int) -> None:
+    def __init__(self, labels: Integer[np.ndarray, " rows"], *, clusters: int, has_others: bool = False) -> None:
         self.clusters = clusters
+        self._labels = clusters + has_others
         self.block = max(BLOCK, ROWS_PER_COUNT * clusters)
-        self.slots = labels.astype(slot_dtype(clusters), copy=False)
+        self.slots = labels.astype(slot_dtype(self._labels), copy=False)
         self.slots *= SIDES
 
     def __len__(self) -> int:
-        return len(self.slots)
+        """The number of rows in clusters."""
+        return int(self.sizes.sum())
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The rows of all clusters, ascending."""
+        if self._labels == self.clusters:
+            return RowRange(len(self.slots))
+        before = self._before[:, : self.clusters].sum(1)
+        return SlotRows(self, lambda slots: slots < SIDES * self.clusters, before)
 
     @cached_property
     def sizes(self) -> Integer[np.ndarray, " clusters"]:
         """The number of rows of each cluster."""
-        return np.asarray(self._before[-1])
+        return np.asarray(self._before[-1, : self.clusters])
 
     @cached_property
     def starts(self) -> Integer[np.ndarray, " clusters"]:
@@ -50,14 +63,14 @@ class SlotColumn:
         return np.asarray(np.cumsum(self.sizes) - self.sizes)
 
     @cached_property
-    def _before(self) -> Integer[np.ndarray, "blocks clusters"]:
-        """The number of rows of each cluster before each block, and then in all."""
-        return _added(np.bincount(slots // SIDES, minlength=self.clusters) for _, slots in self._blocks())
+    def _before(self) -> Integer[np.ndarray, "blocks labels"]:
+        """The number of rows with each label before each block, and then in all."""
+        return _added(np.bincount(slots // SIDES, minlength=self._labels) for _, slots in self._blocks())
 
     @cached_property
     def _before_in_halves(self) -> Integer[np.ndarray, "blocks slots"]:
         """The number of rows of each slot before each block, and then in all."""
-        return _added(np.bincount(slots, minlength=SIDES * self.clusters) for _, slots in self._blocks())
+        return _added(np.bincount(slots, minlength=SIDES * self._labels) for _, slots in self._blocks())
 
     def of_cluster(self, cluster: int) -> "SlotRows":
         """The rows of a cluster."""
@@ -68,22 +81,35 @@ class SlotColumn:
         slot = SIDES * cluster + side
         return SlotRows(self, lambda slots: slots == slot, self._before_in_halves[:, slot])
 
-    def by_row(self, by_cluster: Integer[np.ndarray, " rows"]) -> Integer[np.ndarray, " rows"]:
-        """Return values in the order of the rows.
+    def by_row(self, by_cluster: Shaped[np.ndarray, " members"]) -> Shaped[np.ndarray, " rows"]:
+        """Return values in the order of the rows; 0 for rows in no cluster.
 
         `by_cluster`: the values of the rows of the first cluster, then of the second one, …
         """
-        values = np.empty_like(by_cluster)
-        for (start, slots), before in zip(self._blocks(), self._before, strict=False):
+        values = np.zeros(len(self.slots), by_cluster.dtype)
+        for (start, slots), before in zip(self._blocks(), self._before[:, : self.clusters], strict=False):
             clusters = slots // SIDES
-            order = np.argsort(clusters, kind="stable")
-            sizes = np.bincount(clusters, minlength=self.clusters)
+            sizes = np.bincount(clusters, minlength=self._labels)[: self.clusters]
+            order = np.argsort(clusters, kind="stable")[: sizes.sum()]
             # The place of a cluster's first row of the block in `by_cluster`, less its place here.
             shifts = self.starts + before - (np.cumsum(sizes) - sizes)
             values[start + order] = by_cluster[np.arange(len(order)) + shifts[clusters[order]]]
         return values
 
-    def set_sides(self, by_cluster: Integer[np.ndarray, " rows"]) -> None:
+    def keep(self, by_cluster: Bool[np.ndarray, " members"]) -> "SlotColumn":
+        """Return a column where only these rows are in clusters, and give up this one.
+
+        `by_cluster`: whether each row is kept, in the order of `by_row`. Call it before the halves
+        are set.
+        """
+        is_other = self.by_row(by_cluster)
+        np.logical_not(is_other, out=is_other)
+        labels = np.floor_divide(self.slots, SIDES, out=self.slots)
+        labels = labels.astype(np.promote_types(labels.dtype, slot_dtype(self.clusters + 1)), copy=False)
+        labels[is_other] = self.clusters
+        return SlotColumn(labels, clusters=self.clusters, has_others=True)
+
+    def set_sides(self, by_cluster: Integer[np.ndarray, " members"]) -> None:
         """Set the half of each row, in the order of `by_row`."""
         self.slots += self.by_row(by_cluster)
 

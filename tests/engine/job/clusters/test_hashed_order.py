@@ -7,7 +7,7 @@ import pytest
 
 from unitrank_engine.job.clusters import finders, hashed_order, holdout
 from unitrank_engine.job.clusters.finders import ClusterRows
-from unitrank_engine.job.clusters.hashed_order import MOST_PERMUTED, HashedOrder
+from unitrank_engine.job.clusters.hashed_order import MOST_PERMUTED, HashedOrder, SeededOrder, nth
 from unitrank_engine.job.clusters.holdout import Halves, halve
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_tables import open_table
@@ -25,9 +25,16 @@ def few_rows_are_many(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
         monkeypatch.setattr(hashed_order, "BLOCK", 777)
 
 
+def fields(rows: int = ROWS) -> dict[str, np.ndarray]:
+    """Groups of seven, of a name, of an age with −0 and 0, and of half of the rows."""
+    is_made, ages = np.arange(rows) < rows // 5 + 2, np.random.default_rng(0).integers(-40, 40, rows) / 4
+    ages[ages == 0] *= np.random.default_rng(1).choice([-1, 1], (ages == 0).sum())
+    names = np.array(["a", "ab", "b", "ba", "a longer name", *map(str, range(95))])[np.arange(rows) * 7919 % 100]
+    return {"patient": np.arange(rows) // 7, "made": is_made, "age": ages, "name": names, "two": np.arange(rows) % 2}
+
+
 def halves(folder: Path, rule: str, *, seed: int = 0, limit: int = 300, rows: int = ROWS, made_on: tuple[str, ...] = ()) -> Halves:
-    marks = {"patient": np.arange(rows) // 7, "made": np.arange(rows) < rows // 5}
-    np.savez(folder / "data.npz", x=np.zeros((rows, 1), np.uint8), **marks)
+    np.savez(folder / "data.npz", x=np.zeros((rows, 1), np.uint8), **fields(rows))
     with open_table(folder / "data.npz") as table:
         return halve(ClusterRows("a", np.arange(rows)), rule, limit, table, RandomStreams.of(seed, "work"), made_on=made_on)
 
@@ -73,12 +80,42 @@ def test_tested_when_a_cluster_is_large_then_are_distinct_members_of_their_half(
     assert (in_sample.ranked_on, len(set(in_sample.tested.tolist()))) == (ROWS, 300)
 
 
-def test_groups_when_a_cluster_is_large_then_stay_in_one_half(tmp_path: Path) -> None:
-    sides = halves(tmp_path, "patient").sides
-    groups = sides[: ROWS // 7 * 7].reshape(-1, 7)
+@pytest.mark.parametrize("rule", ["patient", "name", "age", "two"])
+def test_groups_when_a_cluster_is_large_then_stay_in_one_half_and_half_of_the_members_rank(tmp_path: Path, rule: str) -> None:
+    sides, values = halves(tmp_path, rule).sides, fields()[rule]
+    _, first, groups = np.unique(values, return_index=True, return_inverse=True)
 
-    assert (groups == groups[:, :1]).all()
-    assert abs(sides.mean() - 0.5) < 0.05
+    assert sides.tolist() == sides[first][groups].tolist()
+    # The largest group, and the groups that share the upper bits of a hash.
+    assert ROWS / 2 <= (sides == 0).sum() <= ROWS / 2 + np.bincount(groups).max() + 100
+
+
+def test_groups_when_members_are_marked_then_their_whole_groups_rank(tmp_path: Path) -> None:
+    division, values = halves(tmp_path, "patient", made_on=("made",)), fields()["patient"]
+    marked = np.isin(values, values[fields()["made"]])
+
+    assert marked.sum() > fields()["made"].sum()
+    assert (division.sides[marked] == 0).all()
+    assert ROWS / 2 <= division.ranked_on < ROWS / 2 + 100
+    assert not set(values[division.sides == 0]) & set(values[division.sides == 1])
+
+
+@pytest.mark.parametrize("count", [1, 2, 500, 999, 1000])
+def test_nth_is_that_of_the_sorted_hashes(count: int) -> None:
+    random = np.random.default_rng(count)
+    hashes = random.choice(random.integers(0, 2**64, 300, dtype=np.uint64), 1000)
+    hashes[::3] &= np.uint64(2**50 - 1)
+
+    assert nth(lambda: iter(np.split(hashes, [100, 350])), count) == np.sort(hashes)[count - 1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 256, 257, 2**16 + 1])
+def test_seeded_order_is_that_of_the_generators_permutation(count: int) -> None:
+    order, expected = SeededOrder(np.random.default_rng(count), count), np.random.default_rng(count).permutation(count)
+
+    assert len(order) == count
+    assert order[:].tolist() == expected.tolist()
+    assert order[count // 3 : count // 2].tolist() == expected[count // 3 : count // 2].tolist()
 
 
 def test_marked_members_when_a_cluster_is_large_then_never_test(tmp_path: Path) -> None:

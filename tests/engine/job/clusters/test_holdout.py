@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from unitrank_engine.job.clusters import hashed_order
 from unitrank_engine.job.clusters.finders import ClusterRows
 from unitrank_engine.job.clusters.holdout import Halves, halve
 from unitrank_engine.job.random_streams import RandomStreams
@@ -152,3 +153,43 @@ def test_tested_members_hold_no_larger_array(table: Table) -> None:
 
     assert tested.base is None
     assert tested.nbytes == 2 * 8
+
+
+def plain_field_sides(values: np.ndarray, marked: np.ndarray, order: np.ndarray) -> list[int]:
+    """Whole groups rank, marked ones first, in the order of their first members."""
+    marked = np.isin(values, values[marked])
+    ranking: set[object] = set()
+    reached = 0
+    for member in [*order[marked[order]], *order[~marked[order]]]:
+        if reached >= max((len(values) + 1) // 2, marked.sum()):
+            break
+        if values[member] not in ranking:
+            ranking.add(values[member])
+            reached += (values == values[member]).sum()
+    return [int(value not in ranking) for value in values]
+
+
+@pytest.mark.parametrize("made_on", [(), ("made",), ("most",)])
+@pytest.mark.parametrize("rule", ["patient", "name", "own", "score"])
+def test_field_when_there_are_many_members_then_halves_are_those_of_a_plain_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: str, made_on: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(hashed_order, "BLOCK", 64)
+    random, count = np.random.default_rng(5), 500
+    fields = {
+        "patient": random.integers(0, 300, count),
+        "name": np.array(["a", "b", "a longer name", "c"])[random.integers(0, 4, count)],
+        "own": np.arange(count, dtype=np.uint32)[::-1],
+        "score": random.integers(-3, 3, count) / 2,
+        "made": random.random(count) < 0.05,
+        "most": random.random(count) < 0.9,
+    }
+    np.savez(tmp_path / "many.npz", x=np.zeros((count, 1)), **fields)
+    rows, none = np.sort(random.permutation(count)[:450]), np.zeros(450, bool)
+    marked = fields[made_on[0]][rows] if made_on else none
+    order = RandomStreams.of(0, "work").generator("split", "a").permutation(450)
+    with open_table(tmp_path / "many.npz") as table:
+        division = halve(ClusterRows("a", rows), rule, 40, table, RandomStreams.of(0, "work"), made_on=made_on)
+
+    assert division.sides.tolist() == plain_field_sides(fields[rule][rows], marked, order)
+    assert division.tested.tolist() == [member for member in order if division.sides[member]][:40]

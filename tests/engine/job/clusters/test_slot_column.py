@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from unitrank_engine.job.clusters import slot_column
-from unitrank_engine.job.clusters.rows import RowRange
-from unitrank_engine.job.clusters.slot_column import SlotColumn, SlotRows, slot_dtype
+from unitrank_engine.job.clusters.rows import RowRange, Rows
+from unitrank_engine.job.clusters.slot_column import SlotColumn, slot_dtype
 
 ROWS = 200
 LABELS = np.random.default_rng(0).choice(5, ROWS, p=[0.5, 0.3, 0.19, 0.005, 0.005])
@@ -24,7 +24,7 @@ def column() -> SlotColumn:
     return SlotColumn(LABELS.astype(np.uint8), clusters=5)
 
 
-def assert_same_rows(rows: SlotRows, expected: np.ndarray) -> None:
+def assert_same_rows(rows: Rows, expected: np.ndarray) -> None:
     count = len(expected)
     assert len(rows) == count
     np.testing.assert_array_equal(rows[:], expected)
@@ -32,7 +32,7 @@ def assert_same_rows(rows: SlotRows, expected: np.ndarray) -> None:
     for start in range(0, count + 1, 3):
         for stop in (start, start + 1, start + 10, count, count + 5):
             np.testing.assert_array_equal(rows[start:stop], expected[start:stop])
-    positions = np.random.default_rng(1).integers(0, count, 20)
+    positions = np.random.default_rng(1).integers(0, max(count, 1), 20 if count else 0)
     np.testing.assert_array_equal(rows[positions], expected[positions])
     every = np.arange(ROWS + 3)
     np.testing.assert_array_equal(rows.searchsorted(every), expected.searchsorted(every))
@@ -68,3 +68,22 @@ def test_all_rows_are_numbers_that_are_computed() -> None:
     np.testing.assert_array_equal(rows[every], every)
     np.testing.assert_array_equal(rows.searchsorted(every), every)
     assert rows[10**12 - 2 :].tolist() == [10**12 - 2, 10**12 - 1]
+
+
+@pytest.mark.parametrize("clusters", [5, 128])
+def test_rows_that_are_not_kept_are_in_no_cluster(clusters: int) -> None:
+    whole, is_kept = SlotColumn(LABELS.astype(np.uint8), clusters=clusters), np.random.default_rng(3).random(ROWS) < 0.4
+    by_cluster = np.argsort(LABELS, kind="stable")
+    table = whole.keep(is_kept[by_cluster])
+    kept = np.flatnonzero(is_kept)
+    sides = np.random.default_rng(2).integers(0, 2, ROWS).astype(np.uint8)
+    table.set_sides(sides[by_cluster][is_kept[by_cluster]])
+
+    assert len(table) == len(kept)
+    assert_same_rows(table.rows, kept)
+    for cluster in range(5):
+        assert_same_rows(table.of_cluster(cluster), np.flatnonzero((cluster == LABELS) & is_kept))
+        for side in (0, 1):
+            chosen = (cluster == LABELS) & is_kept & (sides == side)
+            assert_same_rows(table.of_side(cluster, side), np.flatnonzero(chosen))
+    np.testing.assert_array_equal(table.by_row(by_cluster[is_kept[by_cluster]])[kept], kept)
