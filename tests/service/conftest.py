@@ -127,6 +127,12 @@ def client(served: Served, redis_url: str) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
+def idle_importer(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service begins no import: it looks for imports every 2 s, and may find that of a test."""
+    monkeypatch.setattr(served.backend.importer, "read_next", lambda stop: False)
+
+
+@pytest.fixture
 def serve(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., tuple[httpx.Client, Served]]]:
     """Starts a service with the test's settings."""
     with ExitStack() as stack:

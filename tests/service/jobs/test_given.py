@@ -77,6 +77,7 @@ def test_post_when_a_given_number_is_not_finite_then_is_422(client: httpx.Client
     assert_problem(answer, 422, "number_not_finite", "/methods/0/importance/all/1")
 
 
+@pytest.mark.usefixtures("idle_importer")
 def test_post_when_the_dataset_of_scores_is_still_imported_then_the_job_waits_for_it(client: httpx.Client, served: Served) -> None:
     backend = served.backend
     late = backend.datasets.begin("late", "file:///late.npz")

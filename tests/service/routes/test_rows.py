@@ -146,6 +146,7 @@ def test_statistics_when_a_field_is_large_then_reads_rows_from_the_whole_dataset
     assert (field["rows"], field["low"], field["high"]) == (8, 0, 39)
 
 
+@pytest.mark.usefixtures("idle_importer")
 def test_rows_when_the_dataset_is_still_imported_then_are_409(client: httpx.Client, served: Any) -> None:
     served.backend.datasets.begin("later", "file:///nowhere.npz")
 
