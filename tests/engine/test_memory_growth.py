@@ -52,7 +52,8 @@ KMEANS = {"by": "kmeans", "k": 3, "layer": "input"}
     ("examples", "options"),
     [
         # 40 examples in each cluster: a bootstrap keeps sums of at most 32 groups of a cluster.
-        pytest.param(120, {"methods": [*ENDS, *PATHS], "clusters": {"by": "label"}}, id="paths"),
+        pytest.param(120, {"methods": ["grad_cam", *PATHS[:2]], "clusters": {"by": "label"}}, id="paths"),
+        pytest.param(120, {"methods": [*ENDS, *PATHS], "clusters": {"by": "label"}}, id="all methods", marks=pytest.mark.slow),
         pytest.param(
             # A whole chunk of k-means.
             1200,

@@ -34,8 +34,13 @@ PATHS = {
 DRAWN = "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
 
 
-def test_page_of_the_demo_when_opened_then_is_that_of_the_pictures(browser: Any, url: str, client: Client, tmp_path: Path) -> None:
+def test_page_of_the_demo_when_opened_then_is_that_of_the_pictures(
+    browser: Any, url: str, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = Path(os.environ.get("UNITRANK_PICTURES", tmp_path))
+    if folder == tmp_path:
+        # tests/client/server/test_demo.py runs the whole demo.
+        monkeypatch.setattr(demo, "METHODS", ["conductance"])
     demo.make(tmp_path, seed=0)
     result = demo.rank(client, tmp_path, 0, tmp_path, Console(quiet=True))
     names = {"job": result.job, "unit": result.rankings[0].clusters["3"].top[0].unit, "model": result.model.name}

@@ -20,7 +20,11 @@ EXPECTED = {"client|setinfo"}
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
-    ("rules", "expected"), [(RULES, EXPECTED), (WITHOUT_DANGEROUS, EXPECTED | {"info"})], ids=["exact", "issue"]
+    ("rules", "expected"),
+    [
+        pytest.param(RULES, EXPECTED, id="exact"),
+        pytest.param(WITHOUT_DANGEROUS, EXPECTED | {"info"}, id="issue", marks=pytest.mark.slow),
+    ],
 )
 def test_acl_when_jobs_run_from_upload_to_deletion_then_it_forbids_nothing_needed(
     rules: str, expected: set[str], tmp_path: Path

@@ -49,6 +49,14 @@ NAMES = [pytest.param(name, marks=MARKS.get(name, pytest.mark.check)) for name i
 
 tests/engine/models/test_transformers.py exports two models of Transformers each time.
 """
+PARTS = 3
+PLACES = [
+    pytest.param(name, part, marks=MARKS.get(name, pytest.mark.slow if part else ())) for name in MAKERS for part in range(PARTS)
+]
+"""`make check` has every third place of an architecture, and `make slow` the others.
+
+`benchmarks/parity` compares the scores of these architectures and of more with plain formulas.
+"""
 Loaded = Callable[[str], Program]
 
 
@@ -121,10 +129,12 @@ def test_archive_when_loaded_then_it_takes_the_modules_inputs_and_computes_what_
 
 
 @pytest.mark.check
-@pytest.mark.parametrize("name", NAMES)
-def test_every_method_has_a_result_at_every_cut_and_at_some_other_places(name: str, loaded: Loaded, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "part"), PLACES)
+def test_every_method_has_a_result_at_every_cut_and_at_some_other_places(
+    name: str, part: int, loaded: Loaded, tmp_path: Path
+) -> None:
     net = Net(name, loaded(name), tmp_path)
-    for layer, at, cut in _places(net.program):
+    for layer, at, cut in _places(net.program)[part::PARTS]:
         # Many steps make the gap of completeness smaller. Only a cut has this gap.
         methods = [entry for entry in net.accepted(layer, at) if cut or entry.get("steps") != MANY]
         summary, arrays = net.job(layer, at, methods)

@@ -12,7 +12,7 @@ from schemathesis import Case, GenerationMode
 
 from tests.service.conftest import Served, job, put_dataset, ready_model
 
-EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "5"))
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "3"))
 """Generated requests for each operation and mode; `make schemathesis` sets many more."""
 Names = dict[str, list[str]]
 
