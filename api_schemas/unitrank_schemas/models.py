@@ -9,7 +9,7 @@ from unitrank_schemas.base import Digest, Json, Name, Schema
 from unitrank_schemas.problems import JobProblem
 
 ModelStatus = Literal["inspecting", "ready", "rejected"]
-INSPECTION = "8"
+INSPECTION = "9"
 """Version of the inspection; with a new one all models are inspected again.
 
 Change it if archives get another manifest, or if archives that were rejected are accepted now.
@@ -85,6 +85,10 @@ class Layer(Schema):
     seen_by: dict[str, Seen] | None = Field(
         None, description="Output of the model → the layer's properties for it; null for a model with one output."
     )
+    linear_next: bool | None = Field(
+        None, description="Whether a linear operation with weights follows the layer's output; null from older versions."
+    )
+    input_linear_next: bool | None = Field(None, description="As `linear_next`, for the layer's input.")
     after: list[str] | None = Field(
         None, description="The layers whose values reach this layer without passing another one; null from older versions."
     )

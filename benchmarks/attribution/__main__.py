@@ -1,10 +1,10 @@
 """Compare the speed of the engine and of Captum on the paper's network, if their scores agree.
 
-It measures conductance, exact ablation, DeepLIFT, ablation curves, and the test of the rankings of
-all classes. Runs of the engine and of Captum alternate in one process; Captum runs with its fastest
-batch size. A ratio is Captum's seconds divided by the engine's, medians of `--repeats` runs; for
-all classes, it is their seconds divided by those of one class. The last lines compare conductance
-with plain matrix products of the same sizes.
+It measures conductance, exact ablation, Shapley values, DeepLIFT, ablation curves, and the test of
+the rankings of all classes. Runs of the engine and of Captum alternate in one process; Captum runs
+with its fastest batch size. A ratio is Captum's seconds divided by the engine's, medians of
+`--repeats` runs; for all classes, it is their seconds divided by those of one class. The last lines
+compare conductance with plain matrix products of the same sizes.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table as Lines
 
 from benchmarks.attribution.bench import CLASSES, Bench, EqualError, agree, best_size, in_turns, timed
+from benchmarks.attribution.shapley import CHANNELS, PERMUTATIONS, shapley
 
 GOALS = {"relu1": "at most 7", "relu2": "at most 3.5"}
 """Time for all classes, divided by the time for one."""
@@ -80,6 +81,14 @@ def ablation_of_units(bench: Bench, repeats: int, lines: Lines) -> None:
     lines.add_row("exact ablation, 1600 units, relu2", f"{per_eval} at once", *_figures(engine_seconds, captum_seconds), "40")
     all_classes = statistics.median(timed(lambda: bench.classes(layer, method)) for _ in range(repeats))
     lines.add_row("the same, all ten classes", "ten times one class", *_figures(all_classes, CLASSES * captum_seconds), "400")
+
+
+def shapley_values(bench: Bench, repeats: int, lines: Lines) -> None:
+    """Compare Shapley values of all channels, on at most 20 images."""
+    per_eval, *seconds = shapley(bench, repeats)
+    lines.add_row(
+        f"Shapley, {CHANNELS} channels, {PERMUTATIONS} permutations, relu2", f"{per_eval} at once", *_figures(*seconds), "50"
+    )
 
 
 def deeplift(bench: Bench, repeats: int, lines: Lines) -> None:
@@ -179,6 +188,7 @@ PARTS: dict[str, Callable[[Bench, int, Lines], None]] = {
     "conductance": conductance,
     "deeplift": deeplift,
     "exact_ablation": ablation_of_units,
+    "shapley": shapley_values,
     "curves": curves,
     "classes": tests_of_classes,
 }

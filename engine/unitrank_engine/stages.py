@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from unitrank_engine.ablation.exact.result import ExactResult
+from unitrank_engine.ablation.removed_units import removal_steps
 from unitrank_engine.ablation.study import Judged, Measured, StudyOutcome
 from unitrank_engine.attribution.fidelity import FidelityObserver, judge, sampled_share
 from unitrank_engine.attribution.ranking_errors import advise_without
@@ -93,7 +94,9 @@ class TargetStages:
         study: StudyOutcome | None = None
         exact: Mapping[str, ExactResult] = {}
         weights_matter: Mapping[str, float | None] = {}
+        steps: Mapping[str, np.ndarray] = {}
         if self.study and self.exact and measured and judged:
+            steps = removal_steps(self.context, measured.importance)
             importance, entries = measured.importance, {str(entry.id): entry for entry in self.entries}
             with advise_without("ablation", list(importance)):
                 study = self.study.conclude(measured, judged)
@@ -109,6 +112,7 @@ class TargetStages:
             study=study,
             exact=exact,
             weights_matter=weights_matter,
+            removal_steps=steps,
             fidelity=self._fidelity(),
         )
 

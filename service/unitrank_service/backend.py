@@ -99,6 +99,7 @@ class Backend:
             url_policy=self.url_policy,
             max_inline_bytes=self.settings.max_inline_bytes,
             max_result_bytes=self.settings.max_result_bytes,
+            max_shapley_operations=self.settings.max_shapley_operations,
         )
 
     @property

@@ -135,6 +135,12 @@ class Settings(BaseSettings):
     max_result_bytes: int = Field(
         256 * MiB, gt=0, description="Maximum bytes of a result. A job with a larger result is rejected when it is posted."
     )
+    max_shapley_operations: float = Field(
+        1e15,
+        gt=0,
+        description="Maximum floating-point operations of one ranking by Shapley values. A job that needs more is rejected when it "
+        "is posted.",
+    )
     parts_bytes: int = Field(
         256 * MiB, ge=0, description="Maximum bytes in the store of partial results that later jobs reuse. 0: keep no parts."
     )

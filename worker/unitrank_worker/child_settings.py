@@ -20,6 +20,7 @@ class ChildSettings:
     `warm_models`, `warm_models_bytes`: maximum number and bytes of the models that are kept in
     memory.
     `max_result_bytes`: maximum bytes of a result's arrays.
+    `max_shapley_operations`: maximum operations of one ranking by Shapley values.
     `child_memory_bytes`: see `limit_memory`.
     `log_format`: `people` or `json`.
     `confinement`: `require`, `try` or `off`.
@@ -31,6 +32,7 @@ class ChildSettings:
     warm_models: int = 64
     warm_models_bytes: int = 2 << 30
     max_result_bytes: int = 256 << 20
+    max_shapley_operations: float = 1e15
     child_memory_bytes: int | None = None
     log_format: str = "people"
     confinement: str = "try"
@@ -45,6 +47,7 @@ class ChildSettings:
             warm_models=settings.warm_models,
             warm_models_bytes=settings.warm_models_bytes,
             max_result_bytes=settings.max_result_bytes,
+            max_shapley_operations=settings.max_shapley_operations,
             child_memory_bytes=settings.child_memory_bytes,
             log_format=settings.log_format,
             confinement=settings.confinement,

@@ -195,6 +195,7 @@ class TorchEngine:
             examples=dataset.examples,
             distinct=dataset.distinct,
             max_result_bytes=self._settings.max_result_bytes,
+            max_shapley_operations=self._settings.max_shapley_operations,
             tables={reference: _facts_of(each) for reference, each in further.items()},
         )
         try:
@@ -204,14 +205,18 @@ class TorchEngine:
             raise EngineError(flaw.code, flaw.detail) from error
 
 
-def fitting(arrays: Arrays, most: int) -> Arrays:
-    """Return the arrays without the examples of units if the result would be too large with them.
+OPTIONAL = ("unit_examples/", "least_step/")
 
-    The checks of a request do not count these examples, so that they never make a job fail.
+
+def fitting(arrays: Arrays, most: int) -> Arrays:
+    """Return the arrays without optional ones if the result would be too large with them.
+
+    These are the examples of units, and the steps from which masks are made. The checks of a
+    request do not count them, so that they never make a job fail.
     """
     if sum(array.nbytes + HEADER_BYTES for array in arrays.values()) <= most:
         return arrays
-    return {name: array for name, array in arrays.items() if not name.startswith("unit_examples/")}
+    return {name: array for name, array in arrays.items() if not name.startswith(OPTIONAL)}
 
 
 def _facts_of(table: Table) -> TableFacts:

@@ -3,9 +3,19 @@
 import math
 from collections.abc import Iterator
 
-from unitrank_schemas.facts.facts import Facts, Flaw, layer_of, output_of, path_values, place_of
+from unitrank_schemas.facts.facts import (
+    Facts,
+    Flaw,
+    explained_count,
+    layer_of,
+    output_of,
+    path_values,
+    place_of,
+    row_count,
+    unit_count,
+)
 from unitrank_schemas.jobs import JobRequest
-from unitrank_schemas.methods import MOST_POINT_BYTES, PathMethod
+from unitrank_schemas.methods import MOST_ENUMERATED, MOST_POINT_BYTES, PathMethod
 
 
 def ids_are_distinct(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
@@ -93,6 +103,52 @@ def precisions_round(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
                 f"{output.dtype}; leave `precision` out"
             )
             yield Flaw(f"/methods/{index}/precision", "method_not_applicable", detail)
+
+
+def weights_follow(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    layer = layer_of(request, facts.manifest) if facts.manifest else None
+    if layer is None or (layer.linear_next if request.at == "output" else layer.input_linear_next) is not False:
+        # A manifest of an older version does not say it; the worker then finds out.
+        return
+    for index, method in enumerate(request.methods):
+        if method.needs_weights:
+            yield Flaw(f"/methods/{index}", "method_not_applicable", no_linear_operation(request.at, layer.name))
+
+
+def no_linear_operation(at: str, layer: str) -> str:
+    """The message where no weights follow the layer."""
+    return (
+        f"method 'weight_norm' needs a linear operation with weights after the layer, and none reads the {at} of layer {layer!r}, "
+        "changed element by element or pooled; choose an earlier layer, or use 'activation'"
+    )
+
+
+def operations_fit(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    """The operator limits the operations of methods that run the layers after the place often."""
+    layer = layer_of(request, facts.manifest) if facts.manifest else None
+    place = place_of(request, layer) if layer else None
+    if facts.manifest is None or facts.fields is None or layer is None or place is None:
+        return
+    units, tail = unit_count(request, place), max(0.0, 1.0 - layer.forward_cost) * facts.manifest.flops
+    rows, limit = row_count(request, facts), facts.max_shapley_operations
+    for index, method in enumerate(request.methods):
+        if not method.costly:
+            continue
+        sets = method.passes(1.0, units).count
+        operations = sets * rows * tail * explained_count(request, facts)
+        if operations <= limit:
+            continue
+        fitting = int(sets / units * limit / operations / 2) * 2 if units > MOST_ENUMERATED else 0
+        examples = int(rows * limit / operations)
+        fits = [f"at most {fitting} `permutations` fit"] if fitting >= 2 else []
+        fits += [f"at most {examples} examples fit (set a `limit` on the clusters)"] if examples else []
+        fits += ["use `units: channel`"] if request.units == "neuron" and place.channel_axis is not None else []
+        detail = (
+            f"method {method.name!r} would need about {operations:.1e} operations: {sets:.0f} sets of the {units} units × "
+            f"{rows} examples × {tail:.1e} operations of the layers after the place; at most {limit:.1e} are allowed; "
+            f"{', or '.join(fits) or 'choose a later layer, or use `exact_ablation`'}"
+        )
+        yield Flaw(f"/methods/{index}", "too_many_operations", detail)
 
 
 def spatial_axes_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:

@@ -33,8 +33,10 @@ TOP = 20
 
 def result_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     sizes = array_bytes(request, facts)
-    # A result that would be too large with the examples of units is stored without these examples.
-    sizes.pop("unit_examples", None)
+    # A result that would be too large with the examples of units, or with the steps from which
+    # masks are made, is stored without them.
+    for optional in ("unit_examples", "steps"):
+        sizes.pop(optional, None)
     total = sum(sizes.values())
     if total > facts.max_result_bytes:
         largest = max(sizes, key=lambda part: sizes[part])
@@ -70,10 +72,11 @@ def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
     # An upper limit: the job decides which examples test.
     tests = min(rows, clusters * request.ablation.examples) if request.ablation else 0
     kept = min(request.keep_examples * clusters, rows)
+    sampled = classes * sum(method.costly for method in request.methods)
     with_examples = units_with_examples(rankings=rankings, clusters=clusters, units=units, classes=classes)
     pixels = classes * sum(_pixels(request, layer, place, method.spatial) for method in request.methods) if layer else 0
     return {
-        "importance": rankings * clusters * units * 2 * FLOAT,
+        "importance": (2 * rankings + sampled) * clusters * units * FLOAT,
         "ablation": _ablation_bytes(request.ablation, clusters, units, rankings, classes) if request.ablation else 0,
         "tests": _test_bytes(request.ablation, tests, rankings, classes) if request.ablation else 0,
         "pairs": rankings * clusters * ((request.ablation and request.ablation.pairs) or 0) ** 2 * FLOAT,
@@ -82,6 +85,7 @@ def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
         "unit_examples": rankings * clusters * UNIT_EXAMPLES * with_examples,
         "heatmaps": pixels * (clusters + kept) * FLOAT,
         "rows": (min(rows, MOST_LISTED) + tests) * INT,
+        **({"steps": rankings * clusters * units * INT} if request.ablation and request.ablation.fill == "zero" else {}),
     }
 
 

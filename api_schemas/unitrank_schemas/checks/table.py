@@ -28,6 +28,8 @@ CHECKS: list[Check] = [
     methods.adaptive_points_fit,
     methods.precisions_round,
     methods.spatial_axes_exist,
+    methods.weights_follow,
+    methods.operations_fit,
     given.given_once,
     given.importance_fits,
     given.field_fits,

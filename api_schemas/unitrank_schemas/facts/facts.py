@@ -1,5 +1,6 @@
 """Facts about a model and a dataset, the sizes of a request with them, and a request's flaws."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -62,6 +63,8 @@ class Facts:
     max_result_bytes: int
     tables: Mapping[str, TableFacts] = field(default_factory=dict)
     """Reference of a further dataset → its facts, for the datasets that are ready."""
+    max_shapley_operations: float = math.inf
+    """Limit of the floating-point operations of one ranking by Shapley values."""
     values: Callable[[str], Sequence[Value] | None] = lambda field: None
     """Field with one axis → its value in each row; None where the table is not at hand."""
 

@@ -10,12 +10,15 @@ from unitrank_schemas.methods.grad_cam import GradCam
 from unitrank_schemas.methods.gradient import Gradient, GradientXActivation, GradientXDelta, Noise, SmoothedMethod
 from unitrank_schemas.methods.path import MOST_POINT_BYTES, Conductance, IntegratedGradients, InternalInfluence, PathMethod
 from unitrank_schemas.methods.random import Random
+from unitrank_schemas.methods.shapley import MOST_ENUMERATED, Shapley
 from unitrank_schemas.methods.table import METHODS, Method, with_ids
 from unitrank_schemas.methods.taylor import Taylor
+from unitrank_schemas.methods.weight_norm import WeightNorm
 
 __all__ = [
     "CLASS_MARK",
     "METHODS",
+    "MOST_ENUMERATED",
     "MOST_IMPORTANCE_BYTES",
     "MOST_POINT_BYTES",
     "NO_ROW",
@@ -37,9 +40,11 @@ __all__ = [
     "PathMethod",
     "Random",
     "RankingId",
+    "Shapley",
     "SmoothedMethod",
     "Statistic",
     "Taylor",
+    "WeightNorm",
     "card",
     "entry_id",
     "with_ids",

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints
 
@@ -58,6 +58,10 @@ class MethodBase(Schema):
     """
     seeded_by_id: ClassVar[bool] = False
     """Whether the scores also depend on the ranking's id."""
+    costly: ClassVar[bool] = False
+    """Whether the operator limits the operations of the method in one job."""
+    needs_weights: ClassVar[bool] = False
+    """Whether a linear operation with weights must follow the place."""
     explains_class: ClassVar[bool] = True
     """Whether the scores depend on the explained class."""
 
@@ -69,6 +73,11 @@ class MethodBase(Schema):
     id: RankingId | None = Field(
         None, description="Name of the ranking. Default: the method's name, with `.<statistic>` if that is not `mean`."
     )
+
+    @property
+    def settled_units(self) -> int | None:
+        """The number of the highest units that end the job's rounds; None without rounds."""
+        return None
 
     @property
     def scores_examples(self) -> bool:
@@ -91,6 +100,13 @@ class MethodBase(Schema):
         `tail`: the share of the model's cost after the place. `units`: the number of ranked units.
         """
         return MethodPasses("gradient", (1.0 + BACKWARD) * tail)
+
+    def rounds(self) -> list[Self]:
+        """The entries that the job tries in turn, the cheapest first; the last one is the entry.
+
+        The job stops at the first one whose `settled_units` highest units are settled.
+        """
+        return [self]
 
     def looks_at_input_only(self) -> bool:
         """Whether all scores are 0 if the gradient at the input is 0.

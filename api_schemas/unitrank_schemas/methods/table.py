@@ -7,7 +7,19 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BeforeValidator, Field
 
-from unitrank_schemas.methods import activation, deeplift, exact_ablation, given, grad_cam, gradient, path, random, taylor
+from unitrank_schemas.methods import (
+    activation,
+    deeplift,
+    exact_ablation,
+    given,
+    grad_cam,
+    gradient,
+    path,
+    random,
+    shapley,
+    taylor,
+    weight_norm,
+)
 from unitrank_schemas.methods.base import MethodBase
 
 AnyMethod = (
@@ -16,7 +28,9 @@ AnyMethod = (
     | path.Family
     | deeplift.Family
     | exact_ablation.Family
+    | shapley.Family
     | taylor.Family
+    | weight_norm.Family
     | grad_cam.Family
     | random.Family
     | given.Family

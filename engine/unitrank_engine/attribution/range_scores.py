@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from unitrank_engine.attribution.examples.extremes import extremes_arrays, extremes_from
+from unitrank_engine.attribution.examples.sampling_errors import SamplingErrors
 from unitrank_engine.attribution.examples.sums import ExampleSums, GapSums, TotalSums, under
 from unitrank_engine.attribution.projections import AVERAGED
 from unitrank_engine.attribution.scores import Attribution, Drops, MethodScores
@@ -82,7 +83,8 @@ def _sums(scores: MethodScores) -> dict[str, np.ndarray]:
     totals, gaps = scores.totals, scores.path_gaps
     assert totals is not None
     sums = scores.sums.arrays() | {"total": totals.total, "gap": totals.gap, "seconds": np.array([scores.seconds])}
-    return sums if gaps is None else sums | {"path_gaps": gaps.sums}
+    sums |= {} if gaps is None else {"path_gaps": gaps.sums}
+    return sums if scores.errors is None else sums | {"errors": scores.errors.sums.cpu().numpy()}
 
 
 def _rows(scores: MethodScores) -> dict[str, np.ndarray]:
@@ -113,5 +115,6 @@ def _method_scores(entry: MethodBase, result: RangeResult, device: torch.device)
         path_gaps=GapSums(sums["path_gaps"]) if "path_gaps" in sums else None,
         projections={statistic: rows[f"projections/{statistic}"] for statistic in AVERAGED if f"projections/{statistic}" in rows},
         extremes=extremes_from("extremes", rows),
+        errors=SamplingErrors(torch.from_numpy(sums["errors"]).to(device)) if "errors" in sums else None,
         seconds=float(sums["seconds"][0]),
     )

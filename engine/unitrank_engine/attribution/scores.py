@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unitrank_engine.attribution.examples.extremes import Extremes
+from unitrank_engine.attribution.examples.sampling_errors import SamplingErrors
 from unitrank_engine.attribution.examples.sums import ExampleSums, GapSums, TotalSums
 from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.job.clusters.membership import Membership
@@ -80,6 +81,8 @@ class MethodScores:
     notes: Notes = field(default_factory=Notes)
     path_gaps: GapSums | None = None
     """None for methods without a path."""
+    errors: SamplingErrors | None = None
+    """None for methods whose scores are not sampled."""
     projections: Mapping[Statistic, np.ndarray] = field(default_factory=dict)
     """Statistic → projections of the values that it averages, `[examples, 16]`.
 
@@ -94,6 +97,10 @@ class MethodScores:
     """The examples with extreme scores of each unit, where the job follows them."""
     seconds: float = 0.0
     """Time that the method took, with its share of the common passes."""
+
+    def standard_errors(self, statistic: Statistic) -> Float[np.ndarray, "clusters units"] | None:
+        """Return the standard error of each importance; None where scores are not sampled."""
+        return None if self.errors is None else self.errors.standard_error(self.sums, statistic)
 
     @classmethod
     def brought(cls, entry: MethodBase, importance: Float[np.ndarray, "clusters units"]) -> "MethodScores":

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unitrank_engine.attribution.bootstrap import Groups, MemberGroups, top_shares
 from unitrank_engine.attribution.examples.extremes import Extremes
+from unitrank_engine.attribution.examples.sampling_errors import SamplingErrors
 from unitrank_engine.attribution.examples.sums import ExampleSums, GapSums, TotalSums
 from unitrank_engine.attribution.examples.values import ExampleValues, MethodValues, PathGaps
 from unitrank_engine.attribution.grids import Grid, grids, needs_of, squared
@@ -25,7 +26,7 @@ from unitrank_engine.job.clusters.membership import Membership
 from unitrank_engine.job.clusters.range_members import MemberBatch, RangeMembers
 from unitrank_engine.job.fills import Fills
 from unitrank_engine.methods import METHODS, Batch, PathEnds, Point, ScoringMethod
-from unitrank_engine.methods.batch import Count
+from unitrank_engine.methods.batch import Count, ScoreVariance
 from unitrank_schemas.methods import MethodBase, PathMethod
 
 
@@ -83,6 +84,7 @@ class TargetPass:
                 Sums(clusters=clusters, units=units, device=self.context.device, fourth=key in self._squared, groups=groups.total),
                 projections={statistic: np.zeros((n, DIRECTIONS)) for statistic in self._projected.get(key, ())},
                 extremes=Extremes.empty(clusters=clusters, units=units, device=self.context.device) if followed else None,
+                errors=SamplingErrors.empty(clusters, units, self.context.device) if METHODS[entry.name].sampled else None,
             )
             for key, entry in self.entries.items()
         }
@@ -95,6 +97,7 @@ class TargetPass:
             for key, entry in self.entries.items()
         }
         self.records = by_key
+        self._variances: dict[str, ScoreVariance | None] = {}
 
     @cached_property
     def _prepared(self) -> dict[str, object]:
@@ -132,6 +135,7 @@ class TargetPass:
         began, record, path_gaps = perf_counter(), self.records[key], self._values[key].path_gaps
         refuse_non_finite("a score", scores)
         gap, here = method.gap(), slice(batch.start, batch.stop)
+        self._variances[key] = method.variance()
         if gap is not None and path_gaps is not None:
             path_gaps.take(here, gap)
         record.seconds += perf_counter() - began
@@ -142,7 +146,7 @@ class TargetPass:
         self._record_examples(batch, ends)
         self._follow(self._activation, batch, self.context.units.reduce(ends.input.h))
         for key, values in scores.items():
-            self._accumulate(self.records[key], batch, values)
+            self._accumulate(self.records[key], batch, values, self._variances.pop(key, None))
             self._follow(self.records[key].extremes, batch, values)
             self._values[key].totals[batch.start : batch.stop] = values.double().sum(1).cpu().numpy()
 
@@ -209,12 +213,14 @@ class TargetPass:
             clusters = self._members.cluster[members]
             extremes.add(clusters=clusters, examples=positions, rows=batch.rows[positions], values=values)
 
-    def _accumulate(self, record: MethodScores, batch: MemberBatch, values: Tensor) -> None:
+    def _accumulate(self, record: MethodScores, batch: MemberBatch, values: Tensor, variance: ScoreVariance | None) -> None:
         of_range = self._members
         members = of_range.within(batch.start, batch.stop)
         clusters, positions = of_range.cluster[members], of_range.example[members] - batch.start
         groups = self._groups.of_member[members] if self._groups.total else None
         record.sums.add(clusters=clusters, sides=of_range.side[members], examples=positions, scores=values, groups=groups)
+        if record.errors is not None and variance is not None:
+            record.errors.add(clusters, positions, values, variance)
         for statistic, projections in record.projections.items():
             assert self._projector is not None
             projections[batch.start : batch.stop] = self._projector.project(values, statistic)

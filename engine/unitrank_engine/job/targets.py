@@ -27,6 +27,10 @@ class Fixed:
         """Class and rival for several copies of the rows: all rows once, then all rows again."""
         return self if times == 1 else Fixed(self.classes.repeat(times), self.rivals.repeat(times))
 
+    def of(self, rows: slice) -> "Fixed":
+        """Class and rival of some of the rows."""
+        return Fixed(self.classes[rows], self.rivals[rows])
+
     def equals(self, other: "Fixed") -> bool:
         """Whether all classes and rivals are equal."""
         return torch.equal(self.classes, other.classes) and torch.equal(self.rivals, other.rivals)

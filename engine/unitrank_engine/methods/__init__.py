@@ -13,11 +13,23 @@ The formula, the source and the cost of a method are in its card, which is its s
 ['activation', 'conductance', 'deeplift']
 """
 
-from unitrank_engine.methods import activation, deeplift, exact_ablation, given, grad_cam, gradient, path, random, taylor
+from unitrank_engine.methods import (
+    activation,
+    deeplift,
+    exact_ablation,
+    given,
+    grad_cam,
+    gradient,
+    path,
+    random,
+    shapley,
+    taylor,
+    weight_norm,
+)
 from unitrank_engine.methods.batch import Batch, PathEnds, Point
 from unitrank_engine.methods.method import ScoringMethod
 
-FAMILIES = (activation, gradient, path, deeplift, exact_ablation, taylor, grad_cam, random, given)
+FAMILIES = (activation, gradient, path, deeplift, exact_ablation, shapley, taylor, weight_norm, grad_cam, random, given)
 METHODS: dict[str, type[ScoringMethod]] = {name: method for family in FAMILIES for name, method in family.FAMILY.items()}
 
 __all__ = ["METHODS", "Batch", "PathEnds", "Point", "ScoringMethod"]

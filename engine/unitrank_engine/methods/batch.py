@@ -65,6 +65,14 @@ class PathGap:
         return cls((flow - change).abs(), change.abs())
 
 
+@dataclass(frozen=True)
+class ScoreVariance:
+    """The variance of each sampled score, and its degrees of freedom, equal for all scores."""
+
+    values: Float[Tensor, "rows units"]
+    freedom: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class PathEnds:
     """One batch at both ends of its path, x and x′."""

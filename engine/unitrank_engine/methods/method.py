@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
 from unitrank_engine.job.context import JobContext
-from unitrank_engine.methods.batch import Batch, PathGap, Point
+from unitrank_engine.methods.batch import Batch, PathGap, Point, ScoreVariance
 from unitrank_schemas.methods import MethodBase
 
 
@@ -21,6 +22,9 @@ class ScoringMethod(ABC):
     `batch`: the examples, at both ends of their path.
     `prepared`: the value that `prepare` returned for this job.
     """
+
+    sampled: ClassVar[bool] = False
+    """Whether `variance` gives the variances of the scores."""
 
     def __init__(self, entry: MethodBase, batch: Batch, prepared: object = None) -> None:
         self.entry = entry
@@ -55,6 +59,10 @@ class ScoringMethod(ABC):
 
     def gap(self) -> PathGap | None:
         """Return the gaps of the paths of a path method, after `scores`; None for other methods."""
+        return None
+
+    def variance(self) -> ScoreVariance | None:
+        """Return the variance of each score, after `by_unit`; None where scores are not sampled."""
         return None
 
     @classmethod

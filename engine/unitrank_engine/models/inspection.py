@@ -18,6 +18,7 @@ from unitrank_engine.models.row_independence import check_rows
 from unitrank_engine.program import Place, Program, ProgramValue
 from unitrank_engine.program.contracts.invented import invented_values
 from unitrank_engine.program.gradients import reached_by_gradients
+from unitrank_engine.program.linearity.outgoing import next_linear
 from unitrank_engine.program.outputs.class_axis import class_axis
 from unitrank_engine.program.places import cuts
 from unitrank_engine.program.proof.proving_run import does_not_run
@@ -111,7 +112,8 @@ def _layers(program: Program, costs: dict[fx.Node, int], total: int) -> list[Lay
                 seen_by=_seen_by(place, inputs.get(place.layer), views),
                 after=after[place.layer],
                 differentiable=place.node in reached,
-                **_entering(inputs.get(place.layer), cut, reached),
+                linear_next=next_linear(program, place) is not None,
+                **_entering(program, inputs.get(place.layer), cut, reached),
             )
         )
     return layers
@@ -181,7 +183,7 @@ def _seen_by(place: Place, entering: Place | None, views: dict[str, _View]) -> d
     } or None
 
 
-def _entering(place: Place | None, cut: set[fx.Node], reached: set[fx.Node]) -> dict[str, Any]:
+def _entering(program: Program, place: Place | None, cut: set[fx.Node], reached: set[fx.Node]) -> dict[str, Any]:
     if place is None:
         return {}
     return {
@@ -189,6 +191,7 @@ def _entering(place: Place | None, cut: set[fx.Node], reached: set[fx.Node]) -> 
         "input_cut": place.node in cut,
         "input_channel_axis": place.channel_axis,
         "input_differentiable": place.node in reached,
+        "input_linear_next": next_linear(program, place) is not None,
     }
 
 

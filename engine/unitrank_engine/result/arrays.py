@@ -56,12 +56,18 @@ def _of_target(outcome: TargetOutcome, activation: Extremes | None, with_example
         moments = [outcome.moments(entry, index) for index in range(len(context.clusters))]
         full[f"importance/{entry.id}"] = np.stack([each.importance(entry.statistic) for each in moments])
         full[f"spread/{entry.id}"] = np.stack([each.spread(entry.statistic) for each in moments])
+        errors = outcome.scores(entry).standard_errors(entry.statistic)
+        if errors is not None:
+            full[f"standard_error/{entry.id}"] = errors
         study = outcome.study_of(entry)
         if study:
             for order, curves in study.arrays.items():
                 full[f"ablation/{entry.id}/{order}"] = curves
             for order, drops in study.tests.items():
                 full[f"tests/{order}/{entry.id}"] = drops
+        steps = outcome.removal_steps.get(str(entry.id))
+        if steps is not None:
+            full[f"least_step/{entry.id}"] = steps
         exact = outcome.exact.get(str(entry.id))
         if exact and exact.pairs is not None:
             full[f"pairs/{entry.id}"] = exact.pairs

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from unitrank_engine.ablation.exact.result import ExactResult
 from unitrank_engine.ablation.study import RankingStudy, StudyOutcome
 from unitrank_engine.attribution.scores import Attribution, MethodScores, score_key
@@ -27,6 +29,8 @@ class TargetOutcome:
     """Ranking's id → its exact tests; empty without an ablation."""
     weights_matter: Mapping[str, float | None]
     """Ranking's id → `weights_matter`; empty where the request does not ask for it."""
+    removal_steps: Mapping[str, np.ndarray]
+    """Ranking's id → the steps at which `least` replaces units by zeros, if it does."""
     fidelity: Mapping[str, schema.FidelityResult]
     """Ranking's id → its fidelity; empty where the request has none."""
 

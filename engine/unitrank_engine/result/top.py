@@ -29,11 +29,11 @@ def top(scores: MethodScores, statistic: Statistic, cluster: int, shape: Sequenc
     moments = scores.sums.of_cluster(cluster)
     units = top_units(moments.importance(statistic), moments.spread(statistic), shape, TOP)
     shares = scores.in_top[statistic][cluster].tolist() if statistic in scores.in_top else []
-    width = _half_width(moments.m, level)
+    widths = _half_widths(scores, statistic, cluster, level)
     result = []
     for unit, share in zip(units, chain(shares, repeat(np.nan)), strict=False):
-        importance, spread = unit["importance"], unit["spread"]
-        low, high = (None, None) if spread is None else (importance - width * spread, importance + width * spread)
+        importance, width = unit["importance"], float(widths[unit["unit"]])
+        low, high = (None, None) if isnan(width) else (importance - width, importance + width)
         in_top = None if isnan(share) else share
         result.append(schema.Unit(**unit, importance_low=low, importance_high=high, in_top=in_top))
     return result
@@ -45,6 +45,15 @@ def stable_top(units: Sequence[schema.Unit]) -> list[int] | None:
     return [unit for unit, share in shares if share >= STABLE] if shares else None
 
 
-def _half_width(examples: int, level: float) -> float:
-    """Return the half width of the t interval of a mean, in standard deviations."""
-    return float(stats.t.ppf((1 + level) / 2, examples - 1) / np.sqrt(examples)) if examples > 1 else np.nan
+def _half_widths(scores: MethodScores, statistic: Statistic, cluster: int, level: float) -> np.ndarray:
+    """Return the half width of the interval of each unit's importance; NaN without an interval.
+
+    Where scores are estimates from a sample, the interval is that of their standard errors, over
+    samples. Else it is the t interval of a mean, over examples.
+    """
+    if scores.errors is not None:
+        return scores.errors.half_widths(scores.sums, statistic, cluster, level)
+    moments = scores.sums.of_cluster(cluster)
+    if moments.m < 2:
+        return np.full_like(moments.s, np.nan)
+    return np.asarray(stats.t.ppf((1 + level) / 2, moments.m - 1) / np.sqrt(moments.m) * moments.spread(statistic))

@@ -7,6 +7,7 @@ import torch
 
 from unitrank_engine.attribution.bootstrap import STATISTICS
 from unitrank_engine.attribution.examples.extremes import extremes_arrays, extremes_from
+from unitrank_engine.attribution.examples.sampling_errors import SamplingErrors
 from unitrank_engine.attribution.examples.sums import ExampleSums, GapSums, TotalSums
 from unitrank_engine.attribution.projections import AVERAGED
 from unitrank_engine.attribution.scores import Drops, MethodScores
@@ -41,6 +42,7 @@ def of_scores(scores: MethodScores) -> Part:
     arrays = {"sums": sums.sums.cpu().numpy(), "counts": sums.counts, "total": totals.total, "gap": totals.gap}
     arrays |= {f"in_top/{statistic}": shares for statistic, shares in scores.in_top.items()}
     arrays |= extremes_arrays("extremes", scores.extremes)
+    arrays |= {} if scores.errors is None else {"errors": scores.errors.sums.cpu().numpy()}
     gaps = scores.path_gaps
     return Part(arrays if gaps is None else arrays | {"path_gaps": gaps.sums}, metadata)
 
@@ -58,7 +60,8 @@ def scores_from(part: Part, entry: MethodBase, context: JobContext) -> MethodSco
     in_top = {statistic: arrays[f"in_top/{statistic}"] for statistic in STATISTICS if f"in_top/{statistic}" in arrays}
     totals = TotalSums(arrays["total"], arrays["gap"])
     extremes = extremes_from("extremes", arrays)
-    return MethodScores(entry, sums, totals, notes=notes, path_gaps=gaps, in_top=in_top, extremes=extremes)
+    errors = SamplingErrors(torch.from_numpy(np.array(arrays["errors"])).to(context.device)) if "errors" in arrays else None
+    return MethodScores(entry, sums, totals, notes=notes, path_gaps=gaps, in_top=in_top, extremes=extremes, errors=errors)
 
 
 def of_kept(scores: MethodScores) -> Part:

@@ -7,7 +7,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from unitrank_engine.attribution.examples.sums import ExampleSums
-from unitrank_engine.attribution.fidelity import FidelityObserver
+from unitrank_engine.attribution.fidelity import LEVEL, FidelityObserver
 from unitrank_engine.attribution.grids import needs_of, squared
 from unitrank_engine.attribution.open_spacing import PathsNotResolved, resolved
 from unitrank_engine.attribution.projections import projected_statistics
@@ -17,6 +17,7 @@ from unitrank_engine.job.clusters.membership import Membership, membership_of
 from unitrank_engine.job.fills import Fills
 from unitrank_engine.reuse import score_parts
 from unitrank_engine.reuse.parts import JobParts, read_part
+from unitrank_engine.reuse.settling import settled
 from unitrank_schemas.checks import with_spacing
 from unitrank_schemas.methods import MOST_POINT_BYTES, Method, MethodBase, PathMethod
 from unitrank_tables.part import Part
@@ -52,7 +53,12 @@ class CachedTargetPass:
     def __init__(self, parts: JobParts, fills: Fills, entries: Sequence[Method]) -> None:
         self.context = fills.context
         self.parts = parts
-        self.entries: list[MethodBase] = [with_spacing(entry, self.context.request) for entry in entries]
+        rounds = {str(entry.id): entry.rounds() for entry in entries}
+        self._later_rounds = {id: later for id, (_, *later) in rounds.items() if later}
+        """Id of a ranking that can stop early → its further entries."""
+        self._computed = EarlierScores({}, None, {})
+        """The scores of the rounds before."""
+        self.entries: list[MethodBase] = [with_spacing(rounds[str(entry.id)][0], self.context.request) for entry in entries]
         self._fills = fills
         self._open = {str(entry.id) for entry in entries if self._can_be_adaptive(entry)}
         """Ids of the rankings whose spacing can still change."""
@@ -66,15 +72,16 @@ class CachedTargetPass:
         while True:
             self.earlier = self._find()
             unresolved = {key for key in self._open_keys() if not self._resolves_earlier(key)}
-            if not unresolved:
+            if not unresolved and not self._begin_round(self.earlier.by_key):
                 break
             self._use_adaptive(unresolved)
-        fresh = [entry for entry in self.entries if not self.reuses(entry)]
+        computed = self._computed.by_key
+        fresh = [entry for entry in self.entries if not self.reuses(entry) and score_key(entry) not in computed]
         # `ExampleSums.flat` needs the gradients of all methods, unless an earlier job left it.
         needs = needs_of(self.entries if self.earlier.examples is None else fresh)
-        open_keys = [key for key in self._open_keys() if key not in self.earlier.by_key]
+        open_keys = [key for key in self._open_keys() if key not in self.earlier.by_key and key not in computed]
         self.target = TargetPass(self._fills, fresh, needs, open_keys)
-        self._complete = not fresh and self.earlier.examples is not None
+        self._complete = not fresh and (self.earlier.examples or self._computed.examples) is not None
 
     def _can_be_adaptive(self, entry: MethodBase) -> bool:
         """Return whether the spacing is open, a gap can decide, and the points fit in memory."""
@@ -99,6 +106,20 @@ class CachedTargetPass:
         chosen = {entry.id for entry in self.entries if entry.id in self._open and score_key(entry) in keys}
         self._open -= chosen
         self.entries = [entry.model_copy(update={"spacing": "adaptive"}) if entry.id in chosen else entry for entry in self.entries]
+
+    def _begin_round(self, by_key: Mapping[str, MethodScores]) -> bool:
+        """Give each entry that is not settled the next round; return whether there is one.
+
+        `by_key`: the scores of the rounds so far.
+        """
+        ablation, begun = self.context.request.ablation, False
+        for index, entry in enumerate(self.entries):
+            later, scores = self._later_rounds.get(str(entry.id)), by_key.get(score_key(entry))
+            if not later or not scores or not entry.settled_units:
+                continue
+            if not settled(scores, entry.statistic, entry.settled_units, ablation.level if ablation else LEVEL):
+                self.entries[index], begun = later.pop(0), True
+        return begun
 
     def _adaptive_key(self, key: str) -> str:
         """Return the fingerprint of the decision that a method needs the spacing `adaptive`."""
@@ -128,14 +149,20 @@ class CachedTargetPass:
             self._use_adaptive(outcome.keys)
             self._prepare()
             return self._complete and self.finish(None, observer, exact=exact)
-        by_key, examples = dict(self.earlier.by_key), self.earlier.examples
+        by_key, examples = {**self._computed.by_key, **self.earlier.by_key}, self._computed.examples or self.earlier.examples
+        drops = {**self._computed.drops, **self.earlier.drops}
         if outcome is not None:
             by_key |= outcome.by_key
             examples = examples or outcome.examples
+            drops |= observer.drops if observer else {}
             if exact:
-                self._keep(outcome, observer.drops if observer else {})
+                self._keep(outcome, drops)
+        if self._begin_round(by_key):
+            self._computed = EarlierScores(by_key, examples, drops)
+            self._prepare()
+            return self._complete and self.finish(None, observer, exact=exact)
         if observer:
-            observer.drops |= self.earlier.drops
+            observer.drops = drops
         assert examples is not None
         self.attribution = Attribution(self.membership, by_key, examples)
         self.ended = True

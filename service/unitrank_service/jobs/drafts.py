@@ -40,7 +40,7 @@ R = TypeVar("R", ModelRecord, DatasetRecord)
 
 @dataclass(frozen=True)
 class DraftStores:
-    """The stores that a draft reads, and its limits in bytes."""
+    """The stores that a draft reads, and its limits."""
 
     models: ModelStore
     datasets: DatasetStore
@@ -49,6 +49,7 @@ class DraftStores:
     url_policy: UrlPolicy
     max_inline_bytes: int
     max_result_bytes: int
+    max_shapley_operations: float
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,7 @@ def _facts(model: ModelRecord, table: TableFacts | None, further: Mapping[str, D
         examples=table.examples if table else 0,
         distinct=table.distinct if table else lambda field: None,
         max_result_bytes=stores.max_result_bytes,
+        max_shapley_operations=stores.max_shapley_operations,
         tables=tables,
     )
 

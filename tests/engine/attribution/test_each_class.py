@@ -26,6 +26,7 @@ METHODS: list[Any] = [
     {"name": "gradient", "id": "plain", "statistic": "rms"},
     "gradient_x_activation",
     "gradient_x_delta",
+    {"name": "shapley", "fill": "mean", "permutations": 2},
     {"name": "taylor", "fill": "mean"},
     {"name": "conductance", "steps": 5},
     {"name": "conductance", "id": "left", "steps": 5, "rule": "left", "spacing": "uniform"},

@@ -25,6 +25,7 @@ METHODS = [
     {"name": "conductance", "id": "open"},
     {"name": "integrated_gradients", "steps": 3, "statistic": "rms"},
     {"name": "exact_ablation", "fill": "mean"},
+    {"name": "shapley", "permutations": 16, "settle": 2},
     "random",
 ]
 ABLATION = {

@@ -37,7 +37,8 @@ def test_job_when_its_child_is_confined_then_its_numbers_are_equal_to_the_bit(ne
     random = np.random.default_rng(0)
     # A compressed field is unpacked into the scratch folder.
     np.savez_compressed(tmp_path / "data.npz", x=random.normal(size=(40, 3, 8, 8)).astype(np.float32))
-    methods = [{"name": name, "importance": list(range(144))} if name == "given" else name for name in METHODS]
+    options = {"given": {"importance": list(range(144))}, "shapley": {"permutations": 2}}
+    methods = [{"name": name, **options.get(name, {})} for name in METHODS]
     request = {"layer": "1", "methods": methods, "clusters": {"by": "kmeans", "k": 2, "layer": "4"}, "target": {"class": 0}}
 
     def run(confinement: str) -> Result:

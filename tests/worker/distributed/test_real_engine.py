@@ -40,7 +40,8 @@ def test_job_of_the_real_engine_when_divided_then_every_array_and_number_is_equa
     manifest = inspection.inspect(tmp_path / "net.pt2", tmp_path / "clean.pt2")
     np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(ROWS, 3, 8, 8)).astype(np.float32))
     bed = Bed(tmp_path, 2, ENGINE, [(tmp_path / name).read_bytes() for name in ("data.npz", "clean.pt2")])
-    methods = [{"name": name, "importance": list(range(144))} if name == "given" else name for name in METHODS]
+    options = {"given": {"importance": list(range(144))}, "shapley": {"permutations": 2}}
+    methods = [{"name": name, **options.get(name, {})} for name in METHODS]
     resolved = {
         "clean": bed.digests[1],
         "model": {"name": "m", "digest": "sha256:2"},

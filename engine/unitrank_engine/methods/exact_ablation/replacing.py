@@ -61,7 +61,7 @@ class Plan:
 def _plan(context: JobContext) -> Plan:
     part = affine_part(context.program, context.split.place, context.output)
     # In half precision an update loses its digits, and PROBE overflows.
-    if part is None or not _is_precise(part[0]):
+    if part is None or not is_precise(part[0]):
         return Plan(context.split, context.split, None, affine=False)
     split, rest = part
     elements = context.split.place.units
@@ -171,7 +171,7 @@ def columns(plan: Plan, context: JobContext, elements: Int[Tensor, " units"]) ->
     return torch.cat(pieces)
 
 
-def _is_precise(split: Split) -> bool:
+def is_precise(split: Split) -> bool:
     """Return True where all values of the affine part have at least float32's width."""
     values = [node.meta.get("val") for node in split.behind.graph.nodes]
     sizes = [
