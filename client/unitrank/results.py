@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from unitrank.dataset_files import write_npz
 from unitrank.errors import NotPossible
 from unitrank.name_clashes import clash_of
+from unitrank.pruning import PruningMask, mask_of
 from unitrank_schemas.results import (
     VERDICT_LABELS,
     AblationResult,
@@ -269,6 +270,18 @@ class JobResult:
                 f"{path} does not hold a result: {reason}; give a file that JobResult.save or `unitrank result --format npz` wrote",
                 code="no_result",
             ) from error
+
+    def mask(self, remove: float, *, ranking: str | None = None, cluster: str | None = None) -> PruningMask:
+        """The mask that removes the least important units, with the accuracy that the job measured.
+
+        Args:
+            remove: the share of the units to remove, one of the job's `ablation.fractions`.
+            ranking: id of a ranking; None: the best one.
+            cluster: name of a cluster; None: the only one.
+
+        Raises NotPossible where the job did not set these units to zero, and without labels.
+        """
+        return mask_of(self, remove, ranking=ranking, cluster=cluster)
 
     def to_markdown(self) -> str:
         """The leaderboard and the warnings as Markdown."""

@@ -94,6 +94,17 @@ def test_saliency_when_run_then_draws_three_maps_and_integrated_gradients_lead(r
 
 
 @pytest.mark.check
+def test_pruning_when_run_then_the_pruned_network_has_the_predicted_accuracy(run_example: RunExample, tmp_path: Path) -> None:
+    printed = run_example("pruning.py", "--output", str(tmp_path / "mask.safetensors"))
+
+    predicted = re.search(r"7 of 24 units of relu2 are removed: .* is (0\.\d+)", printed)
+    measured = re.search(r"accuracy of the pruned network on the same \d+ scans: (0\.\d+)", printed)
+    assert predicted is not None
+    assert measured is not None
+    assert predicted[1] == measured[1]
+
+
+@pytest.mark.check
 def test_transformer_when_run_then_names_neurons_for_each_kind_of_sentence(run_example: RunExample) -> None:
     printed = run_example("transformer.py")
 

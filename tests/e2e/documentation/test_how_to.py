@@ -36,4 +36,4 @@ def test_page_when_its_blocks_run_in_order_then_none_fails(url: str, tmp_path: P
             done = subprocess.run(["sh", "-euc", code], env=variables, capture_output=True, text=True, check=False)
             assert done.returncode == 0, code + done.stdout + done.stderr
 
-    assert len(re.findall(r"^## ", PAGE, re.MULTILINE)) == 20
+    assert len(re.findall(r"^## ", PAGE, re.MULTILINE)) == 21

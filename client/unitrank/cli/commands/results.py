@@ -1,4 +1,4 @@
-"""`unitrank result`, `unit`, `gate`, `doctor`."""
+"""`unitrank result`, `unit`, `mask`, `gate`, `doctor`."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from unitrank.cli import doctor as checkup
 from unitrank.cli.display import UNIT_COLUMNS, unit_lines
 from unitrank.cli.gate import Bounds, checks
 from unitrank.cli.output import URL, AsJson, JobId, Url, open_client, print_json, print_message, print_table
-from unitrank.cli.saved_results import Saved, summary_of
+from unitrank.cli.saved_results import Saved, result_of, summary_of
 from unitrank.client.requests import result_query
 from unitrank.errors import GateNotMet, NotPossible, UnitrankError, Unreachable
 from unitrank.results import add_summary, markdown
@@ -104,6 +104,24 @@ def unit(
     print_table(UNIT_COLUMNS, (line for each in values.rankings for line in unit_lines(each)))
     for missing in values.missing.values():
         print_message(missing)
+
+
+@app.command()
+def mask(
+    job: Saved,
+    remove: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the units to remove: one of the fractions that the job tested.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write, as safetensors.")] = Path("mask.safetensors"),
+    cluster: Annotated[str | None, typer.Option(help="Name of the cluster.", show_default="the only one")] = None,
+    ranking: Annotated[str | None, typer.Option(help="Id of the ranking.", show_default="the best")] = None,
+    url: Url = URL,
+) -> None:
+    """Write a mask of the least important units, and print code that applies it to your module."""
+    with open_client(url) as client:
+        chosen = result_of(client, job).mask(remove, ranking=ranking, cluster=cluster)
+    print_message(f"{chosen} The mask is in {chosen.save(output)}.")
+    print(chosen.snippet(output), end="")
 
 
 @app.command()
