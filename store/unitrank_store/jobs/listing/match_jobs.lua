@@ -2,16 +2,26 @@
 --
 -- KEYS
 --   areas   sorted set: ids of the tenant's jobs, by the area of their best ranking
+--   index   sorted set with equal scores: ids of jobs; read if `ids` is missing
 -- ARGV[1], a JSON object
---   ids         ids of the jobs
+--   ids         ids of the jobs; nil: those of the index
+--   from, to    the range of the index, as ZRANGEBYLEX takes it; `count` ids at most
+--   ascending   true: `from` is the lower end
 --   record      beginning of a record's key
 --   unranked    true: only jobs that are not in `areas`
 --   conditions  status, model, layer, dataset, verdict (nil: any), metadata (key -> value),
 --               words (all must be in the record's words)
--- Returns {matching, missing, unlisted}: ids of the jobs that meet the conditions, of records that
--- do not exist, and of records that an older version wrote without a listing.
-local areas = KEYS[1]
+-- Returns {matching, missing, unlisted, read}: ids of the jobs that meet the conditions, of records
+-- that do not exist, and of records that an older version wrote without a listing; and of the last
+-- job, with the number of jobs.
+local areas, index = KEYS[1], KEYS[2]
 local request = cjson.decode(ARGV[1])
+local ids = request.ids
+if not ids then
+  -- The ids stay here: sending them would take as long as the search.
+  local command = request.ascending and 'ZRANGEBYLEX' or 'ZREVRANGEBYLEX'
+  ids = redis.call(command, index, request.from, request.to, 'LIMIT', '0', request.count)
+end
 local wanted = request.conditions
 
 local function decoded(text)
@@ -57,6 +67,8 @@ local function fits(listing)
 end
 
 local fields = {'status', 'words', wanted.verdict and 'summary' or 'status', needs_listing and 'listing' or 'status'}
+-- A search for words alone reads one field of each job, in half of the time.
+local needs_words_only = #wanted.words > 0 and not (wanted.status or wanted.verdict or needs_listing)
 
 local function meets(status, words, summary, listing)
   return (not wanted.status or status == wanted.status)
@@ -66,9 +78,10 @@ local function meets(status, words, summary, listing)
 end
 
 local matching, missing, unlisted = {}, {}, {}
-for _, id in ipairs(request.ids) do
+for _, id in ipairs(ids) do
+  local words = needs_words_only and redis.pcall('HGET', request.record .. id, 'words')
   -- A forged record may have another type.
-  local record = redis.pcall('HMGET', request.record .. id, unpack(fields))
+  local record = type(words) == 'string' and {'', words} or redis.pcall('HMGET', request.record .. id, unpack(fields))
   if record.err or not record[1] then
     table.insert(missing, id)
   elseif not record[2] then
@@ -77,4 +90,4 @@ for _, id in ipairs(request.ids) do
     table.insert(matching, id)
   end
 end
-return {matching, missing, unlisted}
+return {matching, missing, unlisted, {ids[#ids] or '', tostring(#ids)}}

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 
 import redis
 
+from unitrank_schemas.base import Json
 from unitrank_store.jobs.listing.edits import edit_request
 from unitrank_store.jobs.listing.job_filter import JobFilter
 from unitrank_store.jobs.listing.listing import listing_of, words_of
@@ -21,7 +22,7 @@ from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text, texts
 from unitrank_store.redis.scripts import LuaScript
 
-CHUNK = 500
+CHUNK = 1000
 """Jobs that one round trip reads, in some milliseconds of the store's time."""
 MOST_READ = 20_000
 """Jobs that one call reads."""
@@ -38,11 +39,15 @@ class Hit(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """The answer of `match_jobs.lua`: ids of jobs, see there."""
+    """The answer of `match_jobs.lua`: ids of jobs, see there.
+
+    `read`: the last job, and the number of jobs as text.
+    """
 
     matching: Sequence[str]
     missing: Sequence[str]
     unlisted: Sequence[str]
+    read: Sequence[str]
 
 
 class JobSearch:
@@ -81,16 +86,16 @@ class JobSearch:
                     yield self._matching(filter, hits, unranked=False)
                 after = None
             filter = replace(filter, ascending=False)
-        index = self._index(filter)
-        while ids := self._by_id(index, after, count, ascending=filter.ascending):
-            after = ids[-1]
-            yield self._matching(filter, [Hit(id, id) for id in ids], unranked=filter.sort == "area")
-
-    def _by_id(self, index: str, after: str | None, count: int, *, ascending: bool) -> Sequence[str]:
         # All scores are 0, so that Redis sorts the ids as text, and thus by their time.
-        if ascending:
-            return texts(self._redis.zrangebylex(index, f"({after}" if after else "-", "+", 0, count))
-        return texts(self._redis.zrevrangebylex(index, f"({after}" if after else "+", "-", 0, count))
+        first, last = ("-", "+") if filter.ascending else ("+", "-")
+        while True:
+            start = f"({after}" if after else first
+            jobs = {"from": start, "to": last, "count": str(count), "ascending": filter.ascending}
+            matches = self._checked(filter, jobs, unranked=filter.sort == "area")
+            after, read = matches.read
+            if read == "0":
+                return
+            yield _Chunk([Hit(id, id) for id in matches.matching], after, int(read))
 
     def _by_area(self, filter: JobFilter, after: tuple[float, str] | None, count: int) -> Iterator[list[Hit]]:
         """Yield the jobs that have an area, in the order of area and id."""
@@ -113,8 +118,13 @@ class JobSearch:
                 yield [Hit(id, f"{area!r}:{id}") for area, id in later]
 
     def _matching(self, filter: JobFilter, hits: Sequence[Hit], *, unranked: bool) -> "_Chunk":
-        ids = [hit.id for hit in hits]
-        matches = self._match(filter, ids, unranked)
+        matches = self._checked(filter, {"ids": [hit.id for hit in hits]}, unranked=unranked)
+        matching = set(matches.matching)
+        return _Chunk([hit for hit in hits if hit.id in matching], hits[-1].cursor, len(hits))
+
+    def _checked(self, filter: JobFilter, jobs: Json, *, unranked: bool) -> Matches:
+        """Return the jobs that match, and mend the index and the listings of the others."""
+        matches = self._match(filter, jobs, unranked)
         if matches.missing:
             # Redis expires records, but not their ids in an index.
             self._redis.zrem(self._index(filter), *matches.missing)
@@ -123,15 +133,18 @@ class JobSearch:
         if matches.unlisted:
             for id in matches.unlisted:
                 self._add_listing(id)
-            matches = self._match(filter, ids, unranked)
-        matching = set(matches.matching)
-        return _Chunk([hit for hit in hits if hit.id in matching], hits[-1].cursor, len(hits))
+            # `missing` ids have left the index, so another range would be read.
+            again = [*matches.matching, *matches.unlisted]
+            read = matches.read
+            ordered = sorted(again, reverse=not filter.ascending) if "ids" not in jobs else again
+            matches = self._match(filter, {"ids": ordered}, unranked)._replace(read=read)
+        return matches
 
-    def _match(self, filter: JobFilter, ids: Sequence[str], unranked: bool) -> Matches:
+    def _match(self, filter: JobFilter, jobs: Json, unranked: bool) -> Matches:
         reply = _MATCH(
             self._redis,
-            [self._areas],
-            ids=ids,
+            [self._areas, self._index(filter)],
+            **jobs,
             record=keyspace.record(self._kind, ""),
             unranked=unranked,
             conditions=filter.arguments(),
