@@ -25,10 +25,12 @@ CREATED := .venv/.created
 DEMO_INSTALLED := .venv/.installed-demo
 INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt --constraint requirements.lock
+# mike calls mkdocs by its name.
+MIKE := PATH="$(CURDIR)/$(BIN):$$PATH" DOCS_VERSIONS=mike NO_MKDOCS_2_WARNING=1 $(BIN)/mike
 PIP_EDITABLE := $(PIP) --no-build-isolation $(if $(TORCH_INDEX),--extra-index-url '$(TORCH_INDEX)') --editable
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: install demo test check check-tests check-redis check-integrations pipelines slow lint lock docs picture bench parity fuzz chaos load schemathesis clean
+.PHONY: install demo test check check-tests check-redis check-integrations pipelines slow lint lock docs docs-version picture bench parity fuzz chaos load schemathesis clean
 .DEFAULT_GOAL := install
 .DELETE_ON_ERROR:
 
@@ -122,6 +124,12 @@ lock: install
 # or anchor is an error.
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# Adds the site of a version to the branch `site`, which a host of static pages serves. The pages of
+# earlier versions stay as they are: `make docs-version VERSION=0.2`.
+docs-version: install
+	$(MIKE) deploy --branch site --alias-type redirect --update-aliases $(VERSION) latest
+	$(MIKE) set-default --branch site latest
 
 # Makes the pictures of docs/gallery.md and README.md from the demo's job; needs chromium.
 picture: install
