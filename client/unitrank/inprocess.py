@@ -22,6 +22,7 @@ from unitrank.errors import InvalidRequest, JobFailed, NotPossible
 from unitrank.exporting import export, needing_engine
 from unitrank.results import JobResult
 from unitrank_schemas.checks import Facts, RequestRejected, checked
+from unitrank_schemas.class_names import given_names
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.facts.facts import MOST_CLUSTERS, TableFacts
 from unitrank_schemas.jobs import JobRequest
@@ -143,7 +144,8 @@ class LocalJobs:
             warnings.simplefilter("ignore", FutureWarning)
             request = _checked(job_request, self.manifest, self.table, self._further)
             summary, arrays = pipeline.run(request, resolved, self._program, self.table, report, further=self._further)
-        return JobResult(Result.model_validate_json(json.dumps(summary)), arrays)
+        classes = given_names(job_request.metadata.get("classes"))
+        return JobResult(Result.model_validate_json(json.dumps(summary)), arrays, classes)
 
     @cached_property
     def _program(self) -> Program:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+import json
 import zipfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -15,6 +17,7 @@ from unitrank.dataset_files import write_npz
 from unitrank.errors import NotPossible
 from unitrank.name_clashes import clash_of
 from unitrank.pruning import PruningMask, mask_of
+from unitrank_schemas.class_names import given_names, with_class_names
 from unitrank_schemas.results import (
     VERDICT_LABELS,
     AblationResult,
@@ -41,6 +44,9 @@ if TYPE_CHECKING:
 
 SUMMARY = "summary.json"
 """The array of a saved file that holds the summary as JSON, one byte per element."""
+CLASSES = "classes.json"
+"""The array of a saved file that holds the names of classes as JSON; missing without names."""
+NO_CLASSES: Mapping[str, str] = MappingProxyType({})
 COLUMNS = ("cluster", "ranking", "rank", "unit", "index", "importance", "spread")
 
 
@@ -53,6 +59,8 @@ class JobResult:
         summary: the summary, as the service answers it.
         arrays: the arrays by the names of the contract, such as `importance/conductance` with the
             shape [clusters, units]. The clusters have the summary's order.
+        classes: number of a class, as text → its name; texts and plots show it. The keys of
+            dictionaries keep the numbers.
 
     >>> import numpy as np
     >>> import unitrank
@@ -64,9 +72,10 @@ class JobResult:
     3
     """
 
-    def __init__(self, summary: Result, arrays: Arrays) -> None:
+    def __init__(self, summary: Result, arrays: Arrays, classes: Mapping[str, str] = NO_CLASSES) -> None:
         self.summary = summary
         self.arrays: Arrays = arrays
+        self.classes = classes
 
     @property
     def leaderboard(self) -> list[Leader]:
@@ -96,7 +105,7 @@ class JobResult:
     @property
     def verdict(self) -> list[str]:
         """The verdict in sentences; the first two say how far to rely on the best ranking."""
-        return verdict_in_words(self.summary)
+        return verdict_in_words(self._worded)
 
     @property
     def comparisons(self) -> list[Comparison]:
@@ -227,8 +236,9 @@ class JobResult:
             raise NotPossible(clash_of(error) or needs, code="not_installed") from error
         if name not in FIGURES:
             raise NotPossible(f"plot {name!r} not found; use one of {', '.join(FIGURES)}", code="plot_not_found")
+        choice = unitrank_plots.Choice(cluster, ranking, channel, example, classes=self.classes)
         try:
-            figure = draw(name, self.summary, self.arrays, unitrank_plots.Choice(cluster, ranking, channel, example))
+            figure = draw(name, self.summary, self.arrays, choice)
         except unitrank_plots.NoPicture as error:
             raise NotPossible(error.detail, code=error.code) from error
         # A notebook displays automatically only the figures of pyplot.
@@ -252,7 +262,8 @@ class JobResult:
         """
         target = Path(path)
         try:
-            write_npz(target, {**self.arrays, SUMMARY: _as_array(self.summary)})
+            classes = {CLASSES: _bytes(json.dumps(dict(self.classes)))} if self.classes else {}
+            write_npz(target, {**self.arrays, SUMMARY: _as_array(self.summary), **classes})
         except OSError as error:
             raise NotPossible(f"{target} cannot be written: {error.strerror or error}", code="not_written") from error
         return target
@@ -263,7 +274,9 @@ class JobResult:
         try:
             with zipfile.ZipFile(path):
                 arrays = dict(read_npz(Path(path)))
-            return cls(Result.model_validate_json(bytes(arrays.pop(SUMMARY)), extra="ignore"), arrays)
+            summary, classes = bytes(arrays.pop(SUMMARY)), arrays.pop(CLASSES, None)
+            names = given_names(json.loads(bytes(classes))) if classes is not None else NO_CLASSES
+            return cls(Result.model_validate_json(summary, extra="ignore"), arrays, names)
         except (OSError, KeyError, ValueError, ValidationError, zipfile.BadZipFile) as error:
             reason = f"it has no {SUMMARY}" if isinstance(error, KeyError) else error
             raise NotPossible(
@@ -285,19 +298,24 @@ class JobResult:
 
     def to_markdown(self) -> str:
         """The leaderboard and the warnings as Markdown."""
-        return markdown(self.summary)
+        return markdown(self._worded)
 
     def __repr__(self) -> str:
         lines = [f"JobResult of {self.layer.name}: {self.layer.count} units, {len(self.clusters)} clusters", *self.verdict[:2]]
-        return "\n".join([*lines, *(f"  {' | '.join(row)}" for row in leader_rows(self.summary))])
+        return "\n".join([*lines, *(f"  {' | '.join(row)}" for row in leader_rows(self._worded))])
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in LEADER_COLUMNS)
         rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in leader_rows(self.summary)
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in leader_rows(self._worded)
         )
         text = f"{self.layer.name}: {self.layer.count} units, {len(self.clusters)} clusters, {len(self.warnings)} warnings"
         return f"<table><caption>{html.escape(text)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+    @property
+    def _worded(self) -> Result:
+        """The summary with the names of classes, for texts."""
+        return with_class_names(self.summary, self.classes)
 
     def _ranking(self, ranking: str | None) -> Ranking:
         id, rankings = self.best if ranking is None else ranking, self.rankings
@@ -361,9 +379,13 @@ def add_summary(path: Path, summary: Result) -> None:
 
 
 def _as_array(summary: Result) -> NDArray[Any]:
+    return _bytes(summary.model_dump_json())
+
+
+def _bytes(text: str) -> NDArray[Any]:
     import numpy as np
 
-    return np.frombuffer(summary.model_dump_json().encode(), np.uint8)
+    return np.frombuffer(text.encode(), np.uint8)
 
 
 def _row(cells: Any) -> str:

@@ -24,7 +24,7 @@ def ablation(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     without an ablation.
     """
     curves = Curves.of(result, arrays, choice)
-    ids, shares, of_class = curves.ids, curves.shares, "" if curves.target_class is None else f", class {curves.target_class}"
+    ids, shares = curves.ids, curves.shares
     kept = any(f"ablation/{id}/keep" in arrays for id in ids)
     drawing, (axes, *others) = figure(5.0 if kept else 4.0, 1 + kept)
     low, high = curves.band
@@ -45,7 +45,7 @@ def ablation(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     axes.set_ylabel("mean score")
     for keep_axes in others:
         _draw_keep(keep_axes, curves)
-    title(drawing, f"Ablation, {_short_subject(curves.subject)}{of_class}" + first_of(ids, MOST_RANKINGS, "rankings"))
+    title(drawing, f"Ablation, {_short_subject(curves.subject)}{curves.of_class}" + first_of(ids, MOST_RANKINGS, "rankings"))
     if kept:
         # Half the width leaves no room for a legend inside the axes.
         drawing.legend(loc="outside lower center", ncols=2, fontsize=8)

@@ -1,7 +1,7 @@
 """The part of a result that a picture shows."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -34,6 +34,7 @@ class Choice:
     None leaves the choice to the picture, for example the first cluster, the best ranking, the sum
     over channels and the importance over all examples of the cluster. `background`: the input as an
     image, drawn under a heatmap. `style`: `paper` is for print: without a title, in a serif font.
+    `classes`: number of a class → its name, for the picture's texts.
     """
 
     cluster: str | None = None
@@ -42,6 +43,7 @@ class Choice:
     example: int | None = None
     background: NDArray[Any] | None = None
     style: Style = "screen"
+    classes: Mapping[str, str] = field(default_factory=dict)
 
 
 def ranking_of(result: Result, choice: Choice) -> Ranking:

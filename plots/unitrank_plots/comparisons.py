@@ -54,7 +54,7 @@ def specificity(result: Result, arrays: Arrays, choice: Choice) -> Figure:
         number = f"{matrix[row, column]:.2f}" if np.isfinite(matrix[row, column]) else "–"
         shade = "white" if matrix[row, column] > middle else "black"
         axes.text(column, row, number, ha="center", va="center", color=shade, fontsize=8)
-    names = [short(name, 12) for name in drawn]
+    names = [short(name, 16) for name in drawn]
     axes.set_xticks(range(len(drawn)), names, rotation=40, ha="right")
     axes.set_yticks(range(len(drawn)), names)
     axes.set_xlabel("examples of cluster")

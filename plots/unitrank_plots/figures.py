@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from unitrank_plots import PICTURES
 from unitrank_plots.choice import Arrays, Choice, Style
+from unitrank_plots.class_names import in_words
 from unitrank_plots.style import PAPER, PAPER_WIDTH, SETTINGS
 from unitrank_schemas.results import Result
 
@@ -25,7 +26,7 @@ def draw(name: str, result: Result, arrays: Arrays, choice: Choice) -> Figure:
     Raises NoPicture if the result lacks its data, and KeyError for a name not in `PICTURES`.
     """
     with _settings(choice.style):
-        drawn = FIGURES[name](result, arrays, choice)
+        drawn = FIGURES[name](*in_words(result, arrays, choice))
     if choice.style == "paper":
         # The caption of a paper says what the title says.
         drawn.suptitle("")

@@ -55,7 +55,7 @@ def agreement(result: Result, arrays: Arrays, choice: Choice) -> Figure:
             shade = "white" if abs(values[row, column]) > 0.6 else "black"
             number = f"{values[row, column]:.2f}" if np.isfinite(values[row, column]) else "–"
             axes.text(column, row, number, ha="center", va="center", color=shade, fontsize=8)
-    names = [short(id, 18) for id in ids]
+    names = [short(id, 22) for id in ids]
     axes.set_xticks(range(len(ids)), names, rotation=40, ha="right")
     axes.set_yticks(range(len(ids)), names)
     axes.spines[:].set_visible(False)

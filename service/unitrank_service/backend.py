@@ -119,7 +119,16 @@ class Backend:
     @property
     def plots(self) -> PlotStores:
         """The stores that plots and reports read."""
-        return PlotStores(self.jobs, self.results, self.blobs, self.models, self.result_threads, self.drawing)
+        return PlotStores(
+            jobs=self.jobs,
+            results=self.results,
+            blobs=self.blobs,
+            models=self.models,
+            datasets=self.datasets,
+            class_names=self.class_names,
+            threads=self.result_threads,
+            drawing=self.drawing,
+        )
 
     @classmethod
     def of(cls, settings: Settings, clock: Callable[[], float] = time.monotonic) -> "Backend":

@@ -52,6 +52,25 @@ def test_result_when_saved_then_loads_equal(result: unitrank.JobResult, tmp_path
         unitrank.load(tmp_path / "other")
 
 
+def test_result_when_classes_have_names_then_texts_and_plots_have_them_also_from_a_file(
+    result: unitrank.JobResult, tmp_path: Path
+) -> None:
+    provenance = result.summary.provenance.model_copy(update={"options": {"clusters": {"by": "label"}}})
+    summary = result.summary.model_copy(
+        update={"provenance": provenance, "warnings": [Warn(code="saturated", detail="…", cluster="1", ranking="gradient")]}
+    )
+    named = unitrank.JobResult(summary, result.arrays, {"0": "cat", "1": "dog"})
+    again = unitrank.load(named.save(tmp_path / "named.npz"))
+
+    for each in (named, again):
+        assert "in cluster 1 (dog)" in each.to_markdown()
+        assert "cluster 1 (dog)" in str(each.plot("importance", cluster="1").get_suptitle())
+        assert list(each.importances()) == ["0", "1"]
+    assert "dog" not in unitrank.JobResult(summary, result.arrays).to_markdown()
+    with pytest.raises(unitrank.NotPossible, match="cluster 'dog' not found; the result has '0', '1'"):
+        named.plot("importance", cluster="dog")
+
+
 def test_data_frame_when_built_then_has_one_row_per_cluster_ranking_and_unit(result: unitrank.JobResult) -> None:
     frame = result.to_dataframe()
 

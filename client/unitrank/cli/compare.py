@@ -1,6 +1,6 @@
 """Compares two results: the judgement of each ranking that both have, and its importances."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import inf
 from statistics import fmean, median_low
@@ -105,9 +105,10 @@ class Compared:
         }
 
 
-def compared(first: JobResult, second: JobResult) -> list[Compared]:
+def compared(first: JobResult, second: JobResult, further: Sequence[str] = ()) -> list[Compared]:
     """Compares the rankings and clusters that have the same name in both results.
 
+    `further`: fields in which the requests differ, also those that the results do not have.
     Raises NotPossible if the numbers of units differ, or no ranking is in both.
     """
     if first.layer.count != second.layer.count:
@@ -123,14 +124,15 @@ def compared(first: JobResult, second: JobResult) -> list[Compared]:
             f"the second {', '.join(second.rankings)}",
             code="not_comparable",
         )
-    return [_of(ranking, first, second) for ranking in common]
+    fields = [*(["methods"] if list(first.rankings) != list(second.rankings) else []), *further]
+    return [_of(ranking, first, second, fields) for ranking in common]
 
 
-def _of(ranking: str, first: JobResult, second: JobResult) -> Compared:
+def _of(ranking: str, first: JobResult, second: JobResult, further: Sequence[str]) -> Compared:
     reason = _not_comparable(ranking, first, second)
     return Compared(
         ranking=ranking,
-        differences=list(_differences(_request(first, ranking), _request(second, ranking))),
+        differences=list(dict.fromkeys([*_differences(_request(first, ranking), _request(second, ranking)), *further])),
         judged=(_judged(first, ranking), _judged(second, ranking)),
         agreement={} if reason else _agreement(ranking, first, second),
         no_agreement=reason,

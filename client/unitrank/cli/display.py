@@ -1,13 +1,14 @@
 """Displays a job in a terminal: its progress, its leaderboard and its warnings."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
+from unitrank_schemas.class_names import named
 from unitrank_schemas.jobs import Job
 from unitrank_schemas.results import VERDICT_LABELS, Leader, Overall, Result, UnitExamples, UnitInRanking, Warn
 
@@ -134,12 +135,24 @@ def _warning_line(code: str, ranking: str, group: list[Warn], clusters: int) -> 
     return ": ".join(filter(None, [code, subject, group[0].detail]))
 
 
-def unit_lines(ranking: UnitInRanking) -> Iterator[tuple[str, ...]]:
-    """The rows of a table with the columns `UNIT_COLUMNS`: one for each cluster."""
+def unit_lines(ranking: UnitInRanking, names: Mapping[str, str], of_clusters: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+    """The rows of a table with the columns `UNIT_COLUMNS`: one for each cluster.
+
+    `names`: number of a class → its name. `of_clusters`: the same, if the clusters are classes.
+    """
+    id = named(ranking.id, names)
     for cluster, value in ranking.clusters.items():
         effect = f"{value.effect.value:.4g} ({value.effect.source})" if value.effect else "–"
         rank = "–" if value.rank is None else str(value.rank)
-        yield ranking.id, cluster, _number(value.importance), rank, effect, *_examples(value.score), *_examples(value.activation)
+        yield (
+            id,
+            named(cluster, of_clusters),
+            _number(value.importance),
+            rank,
+            effect,
+            *_examples(value.score),
+            *_examples(value.activation),
+        )
 
 
 def _examples(examples: UnitExamples | None) -> tuple[str, str]:

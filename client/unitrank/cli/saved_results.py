@@ -18,15 +18,15 @@ Saved = Annotated[
 
 def result_of(client: Client, job: str) -> JobResult:
     """The result of a job, or the result in a file."""
-    return _saved(job) if _is_file(job) else client.jobs.get(job).result(quiet=True)
+    return _saved(job) if is_file(job) else client.jobs.get(job).result(quiet=True)
 
 
 def summary_of(client: Client, job: str) -> Result:
     """The summary of a job, which must have succeeded, or of a file."""
-    return _saved(job).summary if _is_file(job) else client.jobs.get(job).summary()
+    return _saved(job).summary if is_file(job) else client.jobs.get(job).summary()
 
 
-def _is_file(job: str) -> bool:
+def is_file(job: str) -> bool:
     """Whether the argument is a file. Raises NotPossible for a path without a file.
 
     An id has neither dots nor slashes.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, Unpack
 
 from unitrank.client.endpoints import Calls
 from unitrank.client.http.transports import AsyncFlowRunner
-from unitrank.client.requests import COLLECTIONS, C, content_path
+from unitrank.client.requests import COLLECTIONS, C, PictureOptions, content_path, picture_query
 from unitrank.client.uploads import put_dataset, put_model
 from unitrank.dataset_files import Columns
 from unitrank_schemas.datasets import Dataset, DatasetRow, DatasetStatistics
@@ -107,10 +107,10 @@ class AsyncDatasets(AsyncContents[Dataset]):
         """As `Datasets.row`."""
         return await self._runner.run(self._calls.get(f"{content_path(Dataset, name)}/rows/{row}", DatasetRow))
 
-    async def picture(self, name: str, row: int, *, field: str | None = None) -> bytes:
+    async def picture(self, name: str, row: int, **options: Unpack[PictureOptions]) -> bytes:
         """As `Datasets.picture`."""
-        query = {} if field is None else {"field": field}
-        return await self._runner.run(self._calls.picture(f"{content_path(Dataset, name)}/rows/{row}.png", query))
+        path = f"{content_path(Dataset, name)}/rows/{row}.png"
+        return await self._runner.run(self._calls.picture(path, picture_query(options)))
 
     async def statistics(self, name: str) -> DatasetStatistics:
         """As `Datasets.statistics`."""

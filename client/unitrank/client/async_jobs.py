@@ -116,6 +116,10 @@ class AsyncJobHandle:
         """As `JobHandle.summary`."""
         return await self._runner.run(self._calls.summary(self.id, result_query(cluster, ranking, top)))
 
+    async def class_names(self) -> Mapping[str, str]:
+        """As `JobHandle.class_names`."""
+        return await self._runner.run(self._calls.class_names(self.id))
+
     async def unit(self, unit: int, *, cluster: str | None = None, ranking: str | None = None) -> UnitResult:
         """As `JobHandle.unit`."""
         return await self._runner.run(self._calls.unit(self.id, unit, result_query(cluster, ranking, None)))

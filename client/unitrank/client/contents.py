@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, Unpack
 
 from unitrank.client.endpoints import Calls
 from unitrank.client.http.transports import FlowRunner
-from unitrank.client.requests import COLLECTIONS, C, content_path
+from unitrank.client.requests import COLLECTIONS, C, PictureOptions, content_path, picture_query
 from unitrank.client.uploads import put_dataset, put_model
 from unitrank.dataset_files import Columns
 from unitrank_schemas.datasets import Dataset, DatasetRow, DatasetStatistics
@@ -149,18 +149,21 @@ class Datasets(Contents[Dataset]):
         """The values of one row, from 0. Raises NotFound for a row that does not exist."""
         return self._runner.run(self._calls.get(f"{content_path(Dataset, name)}/rows/{row}", DatasetRow))
 
-    def picture(self, name: str, row: int, *, field: str | None = None) -> bytes:
+    def picture(self, name: str, row: int, **options: Unpack[PictureOptions]) -> bytes:
         """A row's image as the bytes of a PNG file.
 
         Args:
             name: name of the dataset.
             row: number of the row, from 0.
             field: the field with the image; None: the first field with images.
+            channels: the axis of the colours, `first`, `last` or `none`, where a shape could mean
+                more than one.
+            scale, mean, std: the preprocessing that the dataset's values have already; the picture
+                shows the values before it. Each is a number, or a list with one for each channel.
 
         Raises InvalidRequest where the row is not an image.
         """
-        query = {} if field is None else {"field": field}
-        return self._runner.run(self._calls.picture(f"{content_path(Dataset, name)}/rows/{row}.png", query))
+        return self._runner.run(self._calls.picture(f"{content_path(Dataset, name)}/rows/{row}.png", picture_query(options)))
 
     def statistics(self, name: str) -> DatasetStatistics:
         """The class balance, the range and a histogram of each field."""

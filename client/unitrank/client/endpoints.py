@@ -18,6 +18,7 @@ from unitrank.client.progress import OnState
 from unitrank.client.requests import C, job_path, to_json
 from unitrank.errors import NotFound, NotPossible, Timeout, UnitrankError, Unreachable, not_succeeded, refusal
 from unitrank_schemas.base import Page, Schema
+from unitrank_schemas.class_names import ClassNames
 from unitrank_schemas.comparison import JobComparison
 from unitrank_schemas.jobs import ENDED, DryRun, Job
 from unitrank_schemas.methods import MethodCard
@@ -89,7 +90,7 @@ class Calls:
         """One resource."""
         return self._read(HttpRequest("GET", path), schema)
 
-    def picture(self, path: str, query: Mapping[str, str]) -> Flow[bytes]:
+    def picture(self, path: str, query: Mapping[str, str | list[str]]) -> Flow[bytes]:
         """The bytes of a picture."""
         response = yield from self._response(HttpRequest("GET", path, query, {"Accept": "image/png"}))
         return response.content
@@ -183,6 +184,13 @@ class Calls:
     def unit(self, id: str, unit: int, query: Mapping[str, str]) -> Flow[UnitResult]:
         """One unit of a result; `query` selects a cluster or a ranking."""
         return self._read(HttpRequest("GET", f"{job_path(id)}/units/{unit}", query), UnitResult)
+
+    def class_names(self, id: str) -> Flow[Mapping[str, str]]:
+        """The names of the job's classes; none from a service of an older version."""
+        try:
+            return (yield from self._read(HttpRequest("GET", f"{job_path(id)}/classes"), ClassNames)).classes
+        except NotFound:
+            return {}
 
     def download(self, id: str, accept: str, target: Path, query: Mapping[str, str] | None = None) -> Flow[None]:
         """Writes the result to the file, as the media type `accept`."""

@@ -14,6 +14,7 @@ from unitrank.client.http.transports import FlowRunner
 from unitrank.client.progress import OnState, watching
 from unitrank.client.requests import JobFilters, job_path, job_query, result_query
 from unitrank.results import JobResult, read_npz
+from unitrank_schemas.class_names import shows_classes
 from unitrank_schemas.jobs import DryRun, Job, JobRequest, JobStatus
 from unitrank_schemas.results import Result, UnitResult
 
@@ -170,6 +171,13 @@ class JobHandle:
         """
         return self._runner.run(self._calls.summary(self.id, result_query(cluster, ranking, top)))
 
+    def class_names(self) -> Mapping[str, str]:
+        """Number of a class, as text → its name; empty without names.
+
+        They come from `metadata.classes` of the request, or from a text field of the dataset.
+        """
+        return self._runner.run(self._calls.class_names(self.id))
+
     def unit(self, unit: int, *, cluster: str | None = None, ranking: str | None = None) -> UnitResult:
         """One unit: its importance, its effect, and the examples with its extreme values.
 
@@ -221,4 +229,5 @@ def fetch_result(calls: Calls, id: str) -> Flow[JobResult]:
     with tempfile.TemporaryDirectory(prefix="unitrank-") as folder:
         file = Path(folder, "arrays.npz")
         yield from calls.download(id, NPZ, file)
-        return JobResult(summary, (yield from work(lambda: read_npz(file))))
+        arrays = yield from work(lambda: read_npz(file))
+    return JobResult(summary, arrays, (yield from calls.class_names(id)) if shows_classes(summary) else {})

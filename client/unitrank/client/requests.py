@@ -1,7 +1,7 @@
 """Paths, queries and JSON bodies of requests."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict, TypeVar
 from urllib.parse import quote
 
@@ -63,6 +63,25 @@ class JobFilters(TypedDict, total=False):
     text: str | None
     sort: Literal["created_at", "area"]
     order: Literal["asc", "desc"]
+
+
+class PictureOptions(TypedDict, total=False):
+    """The options of `datasets.picture`, which explains them."""
+
+    field: str | None
+    channels: Literal["first", "last", "none"] | None
+    scale: float | Sequence[float] | None
+    mean: float | Sequence[float] | None
+    std: float | Sequence[float] | None
+
+
+def picture_query(options: PictureOptions) -> dict[str, str | list[str]]:
+    """The query parameters of a row's picture."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return {
+        name: [str(each) for each in value] if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+        for name, value in given.items()
+    }
 
 
 def job_query(filters: JobFilters) -> dict[str, str]:

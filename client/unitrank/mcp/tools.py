@@ -14,6 +14,7 @@ from unitrank.client.progress import line_of
 from unitrank.client.sync import Client
 from unitrank.errors import NotSucceeded, Timeout
 from unitrank.results import markdown
+from unitrank_schemas.class_names import with_class_names
 from unitrank_schemas.jobs import Job, JobStatus
 
 Model = Annotated[str, Field(description="Name of a model; list_models lists them.")]
@@ -113,7 +114,8 @@ class Tools:
 
         Report them as they are.
         """
-        return markdown(self.client.jobs.get(job).summary())
+        handle = self.client.jobs.get(job)
+        return markdown(with_class_names(handle.summary(), handle.class_names()))
 
     def start_job(
         self, model: Model, layer: Layer, dataset: Dataset, methods: Methods, clusters: Clusters = None, options: Options = None

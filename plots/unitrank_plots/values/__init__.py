@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pkgutil import resolve_name
 
 from unitrank_plots.choice import Arrays, Choice
+from unitrank_plots.class_names import in_words
 from unitrank_schemas.base import Json
 from unitrank_schemas.results import Result
 
@@ -29,4 +30,4 @@ def values_of(name: str, result: Result, arrays: Arrays, choice: Choice) -> Json
     Raises NoPicture if the result lacks its data, and KeyError for another name.
     """
     function: Callable[[Result, Arrays, Choice], Json] = resolve_name(FUNCTIONS[name])
-    return function(result, arrays, choice)
+    return function(*in_words(result, arrays, choice))

@@ -22,13 +22,14 @@ ORDERS = ("most", "least")
 class Curves:
     """The curves of some rankings of one class, in one cluster or as the mean over several.
 
-    `ids`: the rankings. `target_class`: their class, or None. `rows`: the clusters' rows in the
-    arrays. `subject`: the clusters in words. `shares`: the share of replaced units at each column
-    of the arrays; the first is 0. `random`: the mean score of each random order.
+    `ids`: the rankings. `of_class`: the end of a title, for rankings of one class. `rows`: the
+    clusters' rows in the arrays. `subject`: the clusters in words. `shares`: the share of replaced
+    units at each column of the arrays; the first is 0. `random`: the mean score of each random
+    order.
     """
 
     ids: list[str]
-    target_class: int | None
+    of_class: str
     rows: Sequence[int]
     subject: str
     shares: list[float]
@@ -43,13 +44,15 @@ class Curves:
         Classes have different scores, so the curves are those of one class: that of the ranking, or
         of the leaderboard's first.
         """
-        number = ranking_of(result, choice).target_class
+        chosen = ranking_of(result, choice)
+        number = chosen.target_class
         controls = "ablation/random" if number is None else f"ablation/random{CLASS_MARK}{number}"
         rows, subject = _rows(result, controls in arrays, choice)
         leaders = [leader.ranking for leader in result.leaderboard if leader.target_class == number]
         random = arrays[controls][rows].astype(np.float64).mean(0)
         ids = [choice.ranking] if choice.ranking else leaders
-        return cls(ids, number, rows, subject, _shares(result), random, _level(result), arrays)
+        of_class = "" if number is None else f", class {chosen.id.rpartition(CLASS_MARK)[2]}"
+        return cls(ids, of_class, rows, subject, _shares(result), random, _level(result), arrays)
 
     @property
     def band(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -66,15 +69,14 @@ class Curves:
 def ablation(result: Result, arrays: Arrays, choice: Choice) -> Json:
     """The curves of the chosen cluster and ranking. Raises NoPicture without an ablation."""
     curves = Curves.of(result, arrays, choice)
-    of_class = "" if curves.target_class is None else f", class {curves.target_class}"
     ids = curves.ids[:MOST_RANKINGS]
     low, high = curves.band
     percent = f"{len(curves.random)} random orders, {100 * curves.level:.4g} %"
     panels = [
         _panel(curves, ids, ORDERS, "units replaced") | {"band": {"name": percent, "low": finite(low), "high": finite(high)}},
-        _panel(curves, ids, ("keep",), "units kept, the most important first; all others replaced"),
+        _panel(curves, ids, ("keep",), "units kept, all others replaced"),
     ]
-    return {"title": f"Ablation, {curves.subject}{of_class}", "panels": [panel for panel in panels if panel["series"]]}
+    return {"title": f"Ablation, {curves.subject}{curves.of_class}", "panels": [panel for panel in panels if panel["series"]]}
 
 
 def _panel(curves: Curves, ids: Sequence[str], orders: Sequence[str], label: str) -> Json:

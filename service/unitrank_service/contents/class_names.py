@@ -6,17 +6,23 @@ from functools import lru_cache
 import numpy as np
 
 from unitrank_schemas.base import Json
+from unitrank_schemas.class_names import given_names
 from unitrank_service.contents.rows import opened
 from unitrank_service.errors import HttpProblem
 from unitrank_store.blobs.blob_store import BlobStore
-from unitrank_store.contents.datasets import DatasetRecord, DatasetStore
+from unitrank_store.contents.datasets import DatasetStore
 from unitrank_store.errors import BadSource, RecordNotFound
+from unitrank_store.jobs.record import JobRecord
+from unitrank_tables import Table
 from unitrank_tables.errors import BadTable
 
 MOST_ROWS = 100_000
 """Rows that are read to find the text of each label."""
 KEPT = 64
 """Fields whose names stay in memory."""
+FIELDS = ("{}_name", "class")
+"""Text fields that name the classes by default; `{}` is the field with the labels. The client
+writes the first for a `ClassLabel` of Hugging Face, and `class` for a folder of images."""
 
 
 class ClassNames:
@@ -30,46 +36,49 @@ class ClassNames:
         """Return class number → name; empty without names.
 
         `metadata.classes` of the request is a list of names, an object with a name for each class,
-        or the name of a text field of the dataset. `digest`: that of the dataset.
+        or the name of a text field of the dataset. Without it, the fields in `FIELDS` are tried.
+        `digest`: that of the dataset.
         """
         classes = (request.get("metadata") or {}).get("classes")
-        if isinstance(classes, list):
-            return {str(number): str(name) for number, name in enumerate(classes)}
-        if isinstance(classes, dict):
-            return {str(number): str(name) for number, name in classes.items()}
+        if isinstance(classes, list | dict):
+            return given_names(classes)
         labels = request.get("labels")
-        if not isinstance(classes, str) or not isinstance(labels, str):
+        if not isinstance(classes, str | None) or not isinstance(labels, str):
             return {}
+        return self.of_dataset(digest, labels, classes, datasets)
+
+    def of_job(self, record: JobRecord, datasets: DatasetStore) -> Mapping[str, str]:
+        """Return the names of the classes of a job that has a result."""
+        return self.of(record.request, record.resolved["dataset"]["digest"], datasets)
+
+    def of_dataset(self, digest: str, labels: str, field: str | None, datasets: DatasetStore) -> Mapping[str, str]:
+        """Return label → name, from a text field of the dataset; None: the fields in `FIELDS`."""
         try:
-            return self._of_field(digest, labels, classes, datasets)
+            return self._of_field(digest, labels, field, datasets)
         # Names are an addition: a page is complete without them.
         except (RecordNotFound, HttpProblem, BadTable, BadSource, KeyError):
             return {}
 
-    def _read(self, digest: str, labels: str, field: str, datasets: DatasetStore) -> Mapping[str, str]:
-        return names_of(datasets.content(digest), labels, field, self._blobs)
+    def _read(self, digest: str, labels: str, field: str | None, datasets: DatasetStore) -> Mapping[str, str]:
+        with opened(datasets.content(digest), self._blobs) as table:
+            if field is not None:
+                return names_of(table, labels, field)
+            candidates = (candidate.format(labels) for candidate in FIELDS if candidate.format(labels) in table.fields)
+            return next((names_of(table, labels, each, unique=True) for each in candidates), {})
 
 
-def names_of(record: DatasetRecord, labels: str, field: str, blobs: BlobStore) -> Mapping[str, str]:
+def names_of(table: Table, labels: str, field: str, *, unique: bool = False) -> Mapping[str, str]:
     """Return label → the text that a field has in the first row with this label.
 
-    Raises HttpProblem, RecordNotFound or BadTable where the rows cannot be read, and KeyError for a
-    field that the dataset does not have, or that holds no texts.
+    `unique`: return no names if two rows of one label have different texts.
+    Raises BadTable where the rows cannot be read, and KeyError for a field that the dataset does
+    not have, or that holds no texts.
     """
-    with opened(record, blobs) as table:
-        if table.fields[field] != {"dtype": "str", "shape": [None]}:
-            raise KeyError(field)
-        rows = slice(0, MOST_ROWS)
-        numbers, first = np.unique(table.read(labels, rows), return_index=True)
-        texts = table.read(field, rows)
+    if table.fields[field] != {"dtype": "str", "shape": [None]}:
+        raise KeyError(field)
+    rows = slice(0, MOST_ROWS)
+    numbers, first, place = np.unique(table.read(labels, rows), return_index=True, return_inverse=True)
+    texts = table.read(field, rows)
+    if unique and (texts != texts[first][place]).any():
+        return {}
     return {str(number): str(text) for number, text in zip(numbers.tolist(), texts[first].tolist(), strict=True)}
-
-
-def named(name: str, classes: Mapping[str, str]) -> str:
-    """The name of a cluster, or a ranking's id with its class, with the class in words.
-
-    >>> named("3", {"3": "dog"}), named("gradient@3", {"3": "dog"}), named("all", {"3": "dog"})
-    ('3 (dog)', 'gradient@3 (dog)', 'all')
-    """
-    text = classes.get(name.rpartition("@")[2])
-    return name if text is None else f"{name} ({text})"

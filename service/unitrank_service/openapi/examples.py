@@ -253,6 +253,7 @@ def examples_by_schema() -> dict[str, Json]:
         "Result": result(),
         "JobComparison": comparison(),
         "UnitResult": unit(),
+        "ClassNames": {"classes": {"0": "cat", "3": "dog"}},
         "MethodCard": cards["conductance"],
         "Page_Model_": {"items": [MODEL], "next": None},
         "Page_Dataset_": {"items": [DATASET], "next": None},

@@ -1,7 +1,7 @@
 """Plots and reports of a result over HTTP, and heatmaps over the input that they explain."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -16,6 +16,7 @@ from fastapi import Request, Response
 import unitrank_plots
 from unitrank_schemas.base import Json
 from unitrank_schemas.models import Manifest
+from unitrank_service.contents.class_names import ClassNames
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.responses import client_has
 from unitrank_service.results.drawing import DrawingProcess, DrawingTooSlow, plot
@@ -23,6 +24,7 @@ from unitrank_service.results.report import report
 from unitrank_service.results.result_response import StoredResult
 from unitrank_service.results.summary import Outline, Selection
 from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.contents.datasets import DatasetStore
 from unitrank_store.contents.models import ModelStore
 from unitrank_store.errors import BadSource, RecordNotFound
 from unitrank_store.jobs.job_store import JobStore
@@ -55,13 +57,16 @@ REPORT_HEADERS = {
 class PlotStores:
     """The stores that a plot or a report reads, and the process that draws.
 
-    `blobs` and `models` are read only to draw the input. `threads`: those that read results.
+    `blobs` and `models` are read only to draw the input, and `datasets` only for `class_names`.
+    `threads`: those that read results.
     """
 
     jobs: JobStore
     results: ResultStore
     blobs: BlobStore
     models: ModelStore
+    datasets: DatasetStore
+    class_names: ClassNames
     threads: CapacityLimiter
     drawing: DrawingProcess
 
@@ -99,7 +104,8 @@ async def plot_response(
     the request's key.
     Raises HttpProblem where the job has no result, or the result has no such plot.
     """
-    record, stored = await run_sync(_stored, id, stores, limiter=stores.threads)
+    record, stored, classes = await run_sync(_stored, id, stores, limiter=stores.threads)
+    choice = replace(choice, classes=classes)
     tag = f'"{id}.{hashlib.sha256(repr((name, form, choice, overlay)).encode()).hexdigest()[:24]}"'
     if client_has(request, tag):
         return Response(status_code=304, headers={"ETag": tag})
@@ -116,17 +122,18 @@ async def report_response(id: str, *, owner: str, stores: PlotStores) -> Respons
 
     Raises HttpProblem where the job has no result.
     """
-    record, stored = await run_sync(_stored, id, stores, limiter=stores.threads)
+    record, stored, classes = await run_sync(_stored, id, stores, limiter=stores.threads)
     with ExitStack() as files:
         summary, arrays = await run_sync(_files, stored, files, limiter=stores.threads)
-        page = await stores.draw(owner, report, summary, arrays, record)
+        page = await stores.draw(owner, report, summary, arrays, record, classes)
     headers = {**REPORT_HEADERS, "Content-Disposition": f'inline; filename="{id}.html"'}
     return Response(page, headers=headers, media_type="text/html; charset=utf-8")
 
 
-def _stored(id: str, stores: PlotStores) -> tuple[JobRecord, StoredResult]:
+def _stored(id: str, stores: PlotStores) -> tuple[JobRecord, StoredResult, Mapping[str, str]]:
     record = stores.jobs.get(id)
-    return record, StoredResult(record, stores.results, stores.jobs.result_ttl)
+    stored = StoredResult(record, stores.results, stores.jobs.result_ttl)
+    return record, stored, stores.class_names.of_job(record, stores.datasets)
 
 
 def _files(stored: StoredResult, files: ExitStack) -> tuple[bytes, Path]:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -12,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 import unitrank_plots
 from unitrank_plots.choice import Arrays
+from unitrank_plots.class_names import in_words
 from unitrank_schemas.answer import Answer, answer_of
 from unitrank_schemas.result_text import errors_of_no_change, group_warnings, prediction_error, sentence
 from unitrank_schemas.results import Result
@@ -39,13 +41,16 @@ class Picture:
     caption: str
 
 
-def report(summary: bytes, arrays: Path, record: JobRecord) -> str:
+def report(summary: bytes, arrays: Path, record: JobRecord, classes: Mapping[str, str]) -> str:
     """Return the report as HTML. `summary`: the result as JSON. `arrays`: the file with its arrays.
+
+    `classes`: number of a class → its name.
 
     The process that draws runs this function.
     """
     with ArrayFile(arrays.open("rb")) as file:
-        return _template().render(_values(stored_result(summary), file.mapped(), record))
+        named = in_words(stored_result(summary), file.mapped(), unitrank_plots.Choice(classes=classes))
+        return _template().render(_values(*named[:2], record))
 
 
 def _values(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from unitrank_service.web.job_lines import title_values
 from unitrank_service.web.job_view import STATES, TABS, TabChoice, is_image, job_line, percent, result_values
 from unitrank_service.web.layer_graph import layer_graph
 from unitrank_service.web.pages import PageRoute, page, to
-from unitrank_service.web.result_examples import class_names, gallery, preview_of
+from unitrank_service.web.result_examples import gallery, preview_of
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.queue.rq_queue import positions
 
@@ -79,16 +79,15 @@ async def _result_values(request: Request, summary: bytes, record: JobRecord, ch
 
     In this process it would hold Python's lock, and no other request would be answered.
     """
+    backend = backend_of(request)
+    names = await run_in_threadpool(backend.class_names.of_job, record, backend.datasets)
     if len(summary) <= SMALL_BYTES:
-        return await run_in_threadpool(result_values, summary, record, chosen)
-    return await backend_of(request).plots.draw(key_of(request).id, result_values, summary, record, chosen)
+        return await run_in_threadpool(result_values, summary, record, chosen, names)
+    return await backend.plots.draw(key_of(request).id, result_values, summary, record, chosen, names)
 
 
 def _job_page(request: Request, record: JobRecord, why_missing: str | None, values: dict[str, Any]) -> Response:
     backend = backend_of(request)
-    if "dataset_digest" in values:
-        names, classes = class_names(record, values["dataset_digest"], backend)
-        values |= {"names": names, "classes": classes}
     if values["tab"] == "examples":
         values |= gallery(record, values, values["first"], values["names"], backend)
     if values["tab"] == "heatmaps":
@@ -203,4 +202,6 @@ async def send_form(request: Request) -> Response:
 
 def _form(request: Request, sent: Form) -> Response:
     backend = backend_of(request)
-    return form_page(request, sent, backend.submissions, metrics=backend.metrics, dispatcher=backend.dispatcher)
+    return form_page(
+        request, sent, backend.submissions, backend.class_names, metrics=backend.metrics, dispatcher=backend.dispatcher
+    )

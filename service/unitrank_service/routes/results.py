@@ -6,6 +6,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from unitrank_schemas.base import Json
+from unitrank_schemas.class_names import ClassNames
 from unitrank_schemas.results import Result, UnitResult
 from unitrank_service.backend import backend_of
 from unitrank_service.http.parameters import Id
@@ -46,6 +47,17 @@ async def get_result(
     return await result_response(
         request, id, accept, selection, jobs=backend.jobs, results=backend.results, threads=backend.result_threads
     )
+
+
+@router.get("/{id}/classes", response_model=ClassNames, responses=problems(401, 403, 404))
+def get_class_names(request: Request, id: Id) -> Response:
+    """Get the names of the job's classes, with which pages, plots and the report show them.
+
+    They come from `metadata.classes`, or from a text field of the dataset; empty without names.
+    """
+    backend = backend_of(request)
+    names = backend.class_names.of_job(backend.jobs.get(id), backend.datasets)
+    return answer(request, ClassNames(classes=dict(names)))
 
 
 @router.get("/{id}/units/{unit}", response_model=UnitResult, responses=problems(401, 403, 404, 409, 410, 422))

@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unitrank_schemas.class_names import named
 from unitrank_schemas.comparison import ComparedJob, JobComparison
 from unitrank_schemas.result_text import number
 from unitrank_schemas.results import VERDICT_LABELS, Leader
@@ -12,6 +13,7 @@ from unitrank_service.results.table_rows import strength, with_interval
 from unitrank_service.web.job_view import STATES
 
 Json = dict[str, Any]
+Names = Mapping[str, Mapping[str, str]]
 
 DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 LETTERS = "ABCD"
@@ -23,25 +25,28 @@ WIDTH, HEIGHT, MARGIN = 640, 300, 44
 """The size of the plot, and the room for its labels."""
 
 
-def comparison_values(comparison: JobComparison) -> Json:
-    """Return the values of the template besides the comparison itself."""
+def comparison_values(comparison: JobComparison, names: Names) -> Json:
+    """Return the values of the template besides the comparison itself.
+
+    `names`: id of a job → the names of its classes.
+    """
     letters = {job.id: letter for job, letter in zip(comparison.jobs, LETTERS, strict=False)}
-    pairs = [
-        {
-            "a": f"{letters[pair.job_a]}: {pair.a}",
-            "b": f"{letters[pair.job_b]}: {pair.b}",
-            "difference": with_interval(pair.difference, pair.low, pair.high),
-            "keep": with_interval(pair.keep_difference, pair.keep_low, pair.keep_high),
-            "ahead": {"a": f"{letters[pair.job_a]}: {pair.a}", "b": f"{letters[pair.job_b]}: {pair.b}", None: "neither"}[
-                pair.ahead
-            ],
-        }
-        for pair in comparison.comparisons[:MOST_ROWS]
-    ]
+
+    def called(job: str, ranking: str) -> str:
+        return f"{letters[job]}: {named(ranking, names[job])}"
+
+    pairs = []
+    for pair in comparison.comparisons[:MOST_ROWS]:
+        a, b = called(pair.job_a, pair.a), called(pair.job_b, pair.b)
+        difference = with_interval(pair.difference, pair.low, pair.high)
+        keep = with_interval(pair.keep_difference, pair.keep_low, pair.keep_high)
+        pairs.append(
+            {"a": a, "b": b, "difference": difference, "keep": keep, "ahead": {"a": a, "b": b, None: "neither"}[pair.ahead]}
+        )
     agreement = [
         {
-            "a": f"{letters[pair.job_a]}: {pair.a}",
-            "b": f"{letters[pair.job_b]}: {pair.b}",
+            "a": called(pair.job_a, pair.a),
+            "b": called(pair.job_b, pair.b),
             "values": [
                 number(value) for value in (pair.spearman, pair.pearson, pair.cosine, pair.relative_difference, pair.top_overlap)
             ],
@@ -49,19 +54,19 @@ def comparison_values(comparison: JobComparison) -> Json:
         for pair in comparison.agreement[:MOST_ROWS]
     ]
     return {
-        "columns": [_column(job, letter) for job, letter in zip(comparison.jobs, LETTERS, strict=False)],
+        "columns": [_column(job, letter, names[job.id]) for job, letter in zip(comparison.jobs, LETTERS, strict=False)],
         "differences": [
-            {"field": each.field, "values": [_value(value) for value in each.values]} for each in comparison.differences
+            {"field": each.field, "values": [_value(value, each.field) for value in each.values]} for each in comparison.differences
         ],
         "pairs": pairs,
         "agreement": agreement,
         "reasons": _reasons(comparison, letters),
         "left_out": max(0, len(comparison.comparisons) - MOST_ROWS, len(comparison.agreement) - MOST_ROWS),
-        "plot": _plot(comparison.jobs),
+        "plot": _plot(comparison.jobs, names),
     }
 
 
-def _column(job: ComparedJob, letter: str) -> Json:
+def _column(job: ComparedJob, letter: str, classes: Mapping[str, str]) -> Json:
     summary = job.summary
     leader = Leader(ranking="", better_than_random=0, of=0, verdict=summary.verdict, robust=summary.robust) if summary else None
     return {
@@ -73,14 +78,14 @@ def _column(job: ComparedJob, letter: str) -> Json:
         "model": job.model.name or "–",
         "dataset": job.dataset.name or "in the request",
         "place": f"{job.units}s of the {job.at} of {job.layer}",
-        "best": (summary and summary.best) or "–",
+        "best": named(summary.best, classes) if summary and summary.best else "–",
         "verdict": VERDICT_LABELS[summary.verdict] if summary else "–",
         "strength": strength(leader) if leader else "–",
         "area": number(summary.area if summary else None),
         "clusters": str(summary.clusters) if summary else "–",
         "leaders": [
             {
-                "ranking": each.ranking,
+                "ranking": named(each.ranking, classes),
                 "verdict": VERDICT_LABELS[each.verdict],
                 "strength": strength(each),
                 "area": number(each.area),
@@ -90,10 +95,26 @@ def _column(job: ComparedJob, letter: str) -> Json:
     }
 
 
-def _value(value: Any) -> Json:  # Any: JSON
-    """Return the value as text, and the same with short digests."""
+def _value(value: Any, field: str) -> Json:  # Any: JSON
+    """Return the value as text, and the same with short digests and with methods in words."""
     text = "–" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return {"full": text, "short": DIGEST.sub(r"\1…", text)}
+    words = "; ".join(map(_method, value)) if field == "methods" and isinstance(value, list) else text
+    return {"full": text, "short": DIGEST.sub(r"\1…", words)}
+
+
+def _method(entry: Any) -> str:  # Any: a method of the request, as JSON
+    """Return the ranking's id with the options that are not null.
+
+    >>> _method({"name": "conductance", "id": "mine", "statistic": "mean", "steps": 20, "tolerance": None})
+    'mine (conductance, steps 20)'
+    """
+    if not isinstance(entry, dict):
+        return str(entry)
+    name = str(entry.get("name"))
+    id = str(entry.get("id") or name)
+    options = {name: each for name, each in entry.items() if name not in ("name", "id") and each not in (None, "mean")}
+    words = [*([] if id.startswith(name) else [name]), *(f"{option.replace('_', ' ')} {each}" for option, each in options.items())]
+    return id + (f" ({', '.join(words)})" if words else "")
 
 
 def _reasons(comparison: JobComparison, letters: dict[str, str]) -> list[str]:
@@ -102,7 +123,7 @@ def _reasons(comparison: JobComparison, letters: dict[str, str]) -> list[str]:
     return list(dict.fromkeys(reasons))
 
 
-def _plot(jobs: Sequence[ComparedJob]) -> Json | None:
+def _plot(jobs: Sequence[ComparedJob], names: Names) -> Json | None:
     """Return the curves of the best rankings as points of an SVG, and their table."""
     drawn = [(letter, job) for letter, job in zip(LETTERS, jobs, strict=False) if job.curve]
     if not drawn:
@@ -121,7 +142,7 @@ def _plot(jobs: Sequence[ComparedJob]) -> Json | None:
         curves.append(
             {
                 "letter": letter,
-                "ranking": job.curve.ranking,
+                "ranking": named(job.curve.ranking, names[job.id]),
                 "points": points,
                 "values": [(f"{share:.1%}", number(left)) for share, left in zip(job.curve.shares, job.curve.left, strict=True)],
             }

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from unitrank_service.contents.class_names import named
+from unitrank_schemas.class_names import named
 from unitrank_service.contents.images import channels_of
 from unitrank_service.contents.rows import opened
 from unitrank_service.errors import HttpProblem

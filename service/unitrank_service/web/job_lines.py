@@ -4,6 +4,7 @@ from typing import Any, get_args
 
 from starlette.datastructures import QueryParams
 
+from unitrank_schemas.class_names import given_names, named
 from unitrank_schemas.jobs import JobStatus
 from unitrank_schemas.result_text import number
 from unitrank_schemas.results import VERDICT_LABELS
@@ -75,6 +76,9 @@ def line_view(line: JobLine) -> Json:
     """Return the values of a job's row in the list."""
     listing, summary = line.listing, line.summary or {}
     better = summary.get("verdict") == "better_than_random"
+    # A single text is the name of a field of the dataset, which the list does not read.
+    classes = listing["metadata"].get("classes", [])
+    names = given_names(classes) if len(classes) > 1 else {}
     return {
         "id": line.id,
         "status": line.status,
@@ -92,7 +96,7 @@ def line_view(line: JobLine) -> Json:
         "seconds": (line.finished_at - line.started_at) if line.finished_at and line.started_at else None,
         "percent": percent(line.progress) if line.status == "running" else None,
         "problem": (line.problem or {}).get("title") if line.status == "failed" else None,
-        "best": summary.get("best") or "–",
+        "best": named(summary.get("best") or "–", names),
         "verdict": VERDICT_LABELS.get(summary.get("verdict"), "–") if line.summary else "–",
         "strength": STRENGTHS.get(bool(summary.get("robust"))) if better else None,
         "area": number(summary.get("area")),

@@ -1,10 +1,12 @@
 """The values that the page shows of a job: its state, and the parts of its result."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from unitrank_schemas.answer import answer_of
+from unitrank_schemas.class_names import of_classes, with_class_names
 from unitrank_schemas.result_text import errors_of_no_change, group_warnings, number, prediction_error
 from unitrank_schemas.results import Result
 from unitrank_schemas.verdict_text import tested, verdict_in_words
@@ -78,14 +80,16 @@ class TabChoice:
     ranking: str
 
 
-def result_values(summary: bytes, record: JobRecord, chosen: TabChoice) -> Json:
+def result_values(summary: bytes, record: JobRecord, chosen: TabChoice, names: Mapping[str, str]) -> Json:
     """The values of the chosen tab of a result. `summary`: the result as JSON.
+
+    `names`: number of a class → its name, for texts. The links of the page keep the ids.
 
     The process that draws runs this function for a large summary.
     """
     result = stored_result(summary)
     tab = chosen.tab if chosen.tab in TABS else "verdict"
-    source = TabSource(result, record, choice(result, chosen.cluster, chosen.ranking))
+    source = TabSource(result, with_class_names(result, names), record, choice(result, chosen.cluster, chosen.ranking))
     return {
         "tab": tab,
         "tabs": TABS,
@@ -96,6 +100,8 @@ def result_values(summary: bytes, record: JobRecord, chosen: TabChoice) -> Json:
         "warning_count": len(group_warnings(result.warnings)),
         **source.choice,
         **tab_values(tab, source),
+        "names": names,
+        "classes": names if of_classes(result) else {},
     }
 
 
@@ -127,9 +133,13 @@ def choice(result: Result, cluster: str, ranking: str) -> Json:
 
 @dataclass(frozen=True)
 class TabSource:
-    """The sources of a tab's values. `choice`: the values that the function `choice` returns."""
+    """The sources of a tab's values. `choice`: the values that the function `choice` returns.
+
+    `worded`: the result with the names of classes.
+    """
 
     result: Result
+    worded: Result
     record: JobRecord
     choice: Json
 
@@ -141,9 +151,10 @@ def tab_values(tab: str, source: TabSource) -> Json:
 
 
 def _verdict(source: TabSource) -> Json:
-    result = source.result
+    result = source.worded
     return {
         "answer": answer_of(result),
+        "answer_ranking": answer_of(source.result).ranking,
         "answer_caption": ANSWER_CAPTION,
         "has_curves": _has_curves(result),
         "sentences": verdict_in_words(result),
@@ -207,7 +218,7 @@ def _heatmaps(source: TabSource) -> Json:
 
 
 def _warnings(source: TabSource) -> Json:
-    return {"warnings": group_warnings(source.result.warnings)}
+    return {"warnings": group_warnings(source.worded.warnings)}
 
 
 def _provenance(source: TabSource) -> Json:

@@ -14,9 +14,9 @@ from markupsafe import Markup, escape
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse
 
+from unitrank_schemas.class_names import named
 from unitrank_schemas.result_text import sentence
 from unitrank_service.backend import key_of
-from unitrank_service.contents.class_names import named
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.authentication import COOKIE, admit
 from unitrank_service.http.proxies import linked, route_path

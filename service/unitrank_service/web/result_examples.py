@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from unitrank_schemas.class_names import OF_CLASSES
 from unitrank_service.backend import Backend
 from unitrank_service.contents.images import image_field
 from unitrank_service.results.result_response import StoredResult
@@ -29,7 +30,7 @@ def class_names(record: JobRecord, digest: str, backend: Backend) -> tuple[Mappi
     """
     names = backend.class_names.of(record.request, digest, backend.datasets)
     by = (record.request.get("clusters") or {}).get("by")
-    return names, names if by in ("label", "prediction") else {}
+    return names, names if by in OF_CLASSES else {}
 
 
 def reader(record: JobRecord, digest: str, classes: Mapping[str, str]) -> RowReader:

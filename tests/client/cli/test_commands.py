@@ -67,6 +67,7 @@ def run_command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[st
     """Runs a command line in this process, against a fake service.
 
     The service answers with each of `states` in turn: a state of the job, a response, or an error.
+    Class 3 of each job is named dog.
     """
 
     def run(
@@ -75,6 +76,8 @@ def run_command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[st
         turns = iter(states)
 
         def answer(request: httpx.Request) -> httpx.Response:
+            if request.url.path.endswith("/classes"):
+                return httpx.Response(200, json={"classes": {"3": "dog"}})
             if requests is not None:
                 requests.append(request)
             turn = next(turns)
@@ -323,6 +326,40 @@ def test_unit_when_shown_then_names_importance_effect_and_examples(run_command: 
     assert json.loads(printed.out)["rankings"][0]["clusters"]["a"]["rank"] == 2
 
 
+def test_unit_when_its_clusters_are_classes_then_names_them(run_command: RunCommand) -> None:
+    unit = examples_by_schema()["UnitResult"]
+    (ranking, *_) = unit["rankings"]
+    value = next(iter(ranking["clusters"].values()))
+    answer = httpx.Response(200, json=unit | {"rankings": [ranking | {"id": "gradient@3", "clusters": {"3": value, "4": value}}]})
+    by_label = {"request": REQUEST | {"clusters": {"by": "label"}}}
+
+    of_classes, others = (run_command("unit", "j", "3", states=[job, answer]).err for job in (by_label, {}))
+
+    assert of_classes.count("gradient@3 (dog)") == others.count("gradient@3 (dog)") == 2
+    assert " 3 (dog) " in of_classes
+    assert " 3 (dog) " not in others
+
+
+def test_comparison_when_two_ids_are_given_then_names_all_differences_of_their_requests(
+    run_command: RunCommand, tmp_path: Path
+) -> None:
+    comparison = examples_by_schema()["JobComparison"]
+    comparison["differences"] = [{"field": field, "values": [1, 2]} for field in ("methods", "keep_examples")]
+    summary = httpx.Response(200, content=SUMMARY.model_dump_json(), headers={"Content-Type": "application/json"})
+    archive = io.BytesIO()
+    np.savez(archive, **{"importance/gradient": np.arange(1000.0)[None]})
+    arrays = httpx.Response(200, content=archive.getvalue())
+    one = [{"status": "succeeded"}, summary, arrays]
+    states = [*one, *one, httpx.Response(200, json=comparison)]
+
+    printed = run_command("compare", "j1", "j2", "--json", states=states)
+    worded = run_command("compare", "j1", "j2", states=states)
+
+    assert printed.code == 0, printed.err
+    assert json.loads(printed.out)[0]["differences"] == ["methods", "keep_examples"]
+    assert "the requests differ in: methods, keep_examples" in worded.err
+
+
 def test_row_when_read_then_prints_its_values_or_writes_its_image(run_command: RunCommand, tmp_path: Path) -> None:
     row = {"dataset": "d", "digest": "sha256:" + "0" * 64, "row": 2, "fields": {"x": [1.5]}, "left_out": {}, "image": None}
     file = tmp_path / "row.png"
@@ -330,7 +367,18 @@ def test_row_when_read_then_prints_its_values_or_writes_its_image(run_command: R
     printed = run_command("row", "d", "2", states=[httpx.Response(200, json=row)])
     written = run_command("row", "d", "2", "--picture", str(file), states=[httpx.Response(200, content=b"PNG")])
 
+    undone: list[httpx.Request] = []
+    numbers = ["--channels", "last", "--scale", "2", *("--mean", "0.5", "--mean", "1", "--mean", "2")]
+    run_command("row", "d", "2", "--picture", str(file), *numbers, states=[httpx.Response(200, content=b"PNG")], requests=undone)
+    misplaced = run_command("row", "d", "2", "--std", "2")
+
     assert json.loads(printed.out)["fields"] == {"x": [1.5]}
+    assert undone[0].url.params.multi_items() == [
+        ("channels", "last"),
+        ("scale", "2.0"),
+        *(("mean", each) for each in ("0.5", "1.0", "2.0")),
+    ]
+    assert (misplaced.code, "--std need --picture FILE" in misplaced.err) == (2, True)
     assert (written.code, file.read_bytes()) == (0, b"PNG")
 
 

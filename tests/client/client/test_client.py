@@ -507,7 +507,7 @@ def _inside(request: httpx.Request) -> httpx.Response:
         "/v1/jobs/j": JOB,
         "/v1/jobs/j/units/3?cluster=a&ranking=g": UNIT,
         "/v1/datasets/d/rows/2": ROW,
-        "/v1/datasets/d/rows/2.png?field=x": b"PNG",
+        "/v1/datasets/d/rows/2.png?field=x&scale=0.5&mean=1&mean=2": b"PNG",
         "/v1/datasets/d/statistics": STATISTICS,
     }
     body = answers[request.url.raw_path.decode()]
@@ -519,7 +519,7 @@ def test_client_when_it_looks_inside_then_reads_units_rows_pictures_and_statisti
         unit = client.jobs.get("j").unit(3, cluster="a", ranking="g")
         row, picture, statistics = (
             client.datasets.row("d", 2),
-            client.datasets.picture("d", 2, field="x"),
+            client.datasets.picture("d", 2, field="x", scale=0.5, mean=[1, 2]),
             client.datasets.statistics("d"),
         )
 
@@ -533,7 +533,8 @@ def test_async_client_when_it_looks_inside_then_reads_the_same() -> None:
     async def read() -> list[object]:
         async with unitrank.AsyncClient("http://service", transport=httpx.MockTransport(_inside)) as client:
             unit = await (await client.jobs.get("j")).unit(3, cluster="a", ranking="g")
-            row, picture = await client.datasets.row("d", 2), await client.datasets.picture("d", 2, field="x")
+            row = await client.datasets.row("d", 2)
+            picture = await client.datasets.picture("d", 2, field="x", scale=0.5, mean=[1, 2])
             return [unit.unit, row.row, picture, (await client.datasets.statistics("d")).examples]
 
     assert asyncio.run(read()) == [3, 2, b"PNG", 4]

@@ -14,7 +14,6 @@ from tests.service.conftest import job as request_of
 from tests.service.results.conftest import IMPORTANCE, SPREAD, summary
 from tests.service.web.conftest import HOSTILE
 from unitrank_schemas.result_text import number
-from unitrank_service.contents.class_names import named
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (20, 1, 2, 2)).astype(np.uint8)
 LABELS = np.arange(20) % 2
@@ -130,10 +129,3 @@ def test_dataset_when_opened_then_shows_its_first_rows(client: httpx.Client, bro
     assert "row 1, label 0" in numbers
     assert len(images(pictures)) == 8
     assert 'data-statistics="/v1/datasets/pictures/statistics"' in pictures
-
-
-@pytest.mark.parametrize(
-    ("name", "text"), [("3", "3 (dog)"), ("gradient@3", "gradient@3 (dog)"), ("all", "all"), ("33", "33"), ("a@b", "a@b")]
-)
-def test_name_when_it_is_that_of_a_class_then_has_the_class_in_words(name: str, text: str) -> None:
-    assert named(name, {"3": "dog"}) == text

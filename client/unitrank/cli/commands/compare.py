@@ -1,7 +1,8 @@
 """`unitrank compare`."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -9,15 +10,17 @@ import typer
 from unitrank.cli.commands.job_list import Dataset, Layer, Metadata, Model, Text, Verdict, filters_of, pairs_of
 from unitrank.cli.compare import Compared, Judged, compared
 from unitrank.cli.output import URL, AsJson, Url, open_client, print_json, print_message, print_table
-from unitrank.cli.saved_results import result_of
+from unitrank.cli.saved_results import is_file, result_of
 from unitrank.client.sync import Client
 from unitrank.errors import NotPossible
+from unitrank_schemas.class_names import named, of_classes
 from unitrank_schemas.comparison import MOST_JOBS, JobComparison, JobRankingComparison
 from unitrank_schemas.results import VERDICT_LABELS
 from unitrank_schemas.verdict_strength import DOUBT_WORDS
 
 app = typer.Typer()
 
+Names = Mapping[str, Mapping[str, str]]
 MISSING = "–"
 MOST_CHARACTERS = 60
 """Characters of a value in the table of differences."""
@@ -53,27 +56,45 @@ def compare(
             _compare_results(client, *(jobs or []), as_json=as_json)
             return
         comparison = client.compare(*(jobs or []))
+        names = {} if as_json else {job.id: client.run(client.calls.class_names(job.id)) for job in comparison.jobs}
     if as_json:
         print_json(comparison)
     else:
-        _print_comparison(comparison)
+        _print_comparison(comparison, names)
 
 
 def _compare_results(client: Client, first: str, second: str, *, as_json: bool) -> None:
-    comparisons = compared(result_of(client, first), result_of(client, second))
+    results = result_of(client, first), result_of(client, second)
+    comparisons = compared(*results, _further(client, first, second))
     if as_json:
         print_json([comparison.as_json() for comparison in comparisons])
         return
     for comparison in comparisons:
-        for line in _lines(comparison):
+        # The class of a ranking is the same in both results, but perhaps only one has names.
+        classes = {**results[1].classes, **results[0].classes}
+        for line in _lines(comparison, classes):
             print_message(line)
-        print_table(("", first, second), _rows(*comparison.judged))
+        print_table(("", first, second), _rows(*(_worded(each, classes) for each in comparison.judged)))
         if len(comparison.agreement) > 1:
-            agreement = [(name, _number(each.spearman), each.top_overlap) for name, each in comparison.agreement.items()]
+            of_clusters = classes if of_classes(results[0].summary) else {}
+            agreement = [
+                (named(name, of_clusters), _number(each.spearman), each.top_overlap) for name, each in comparison.agreement.items()
+            ]
             print_table(("cluster", "rank correlation", "first units in common"), agreement)
 
 
-def _print_comparison(comparison: JobComparison) -> None:
+def _further(client: Client, *jobs: str) -> list[str]:
+    """The fields in which the requests of two jobs differ; none if one of the two is a file."""
+    if len(set(jobs)) < len(jobs) or any(map(is_file, jobs)):
+        return []
+    return [each.field for each in client.compare(*jobs).differences]
+
+
+def _worded(judged: Judged, classes: Mapping[str, str]) -> Judged:
+    return replace(judged, ties_with=[named(id, classes) for id in judged.ties_with])
+
+
+def _print_comparison(comparison: JobComparison, names: Names) -> None:
     letters = {job.id: letter for job, letter in zip(comparison.jobs, "ABCD", strict=False)}
     print_table(
         ("", "job", "title", "model", "data", "layer", "best ranking", "verdict", "strength", "area"),
@@ -85,7 +106,7 @@ def _print_comparison(comparison: JobComparison) -> None:
                 job.model.name or MISSING,
                 job.dataset.name or "in the request",
                 job.layer,
-                (job.summary and job.summary.best) or MISSING,
+                named(job.summary.best, names[job.id]) if job.summary and job.summary.best else MISSING,
                 VERDICT_LABELS[job.summary.verdict] if job.summary else MISSING,
                 STRENGTHS[job.summary.robust if job.summary and job.summary.verdict == "better_than_random" else None],
                 _number(job.summary.area if job.summary else None),
@@ -98,13 +119,14 @@ def _print_comparison(comparison: JobComparison) -> None:
         print_table(("the requests differ in", *letters.values()), rows)
     if comparison.comparisons:
         print_table(
-            ("ranking", "ranking", "difference of the areas", "ahead"), [_pair(each, letters) for each in comparison.comparisons]
+            ("ranking", "ranking", "difference of the areas", "ahead"),
+            [_pair(each, letters, names) for each in comparison.comparisons],
         )
     if comparison.agreement:
         rows = [
             (
-                f"{letters[each.job_a]}: {each.a}",
-                f"{letters[each.job_b]}: {each.b}",
+                f"{letters[each.job_a]}: {named(each.a, names[each.job_a])}",
+                f"{letters[each.job_b]}: {named(each.b, names[each.job_b])}",
                 _number(each.spearman),
                 _number(each.top_overlap),
             )
@@ -115,10 +137,11 @@ def _print_comparison(comparison: JobComparison) -> None:
         print_message(f"{letters[reason.job_a]} and {letters[reason.job_b]}, {reason.part}: {reason.detail}")
 
 
-def _pair(each: JobRankingComparison, letters: dict[str, str]) -> tuple[str, ...]:
-    names = {"a": f"{letters[each.job_a]}: {each.a}", "b": f"{letters[each.job_b]}: {each.b}"}
+def _pair(each: JobRankingComparison, letters: dict[str, str], names: Names) -> tuple[str, ...]:
+    sides = {"a": (each.job_a, each.a), "b": (each.job_b, each.b)}
+    words = {side: f"{letters[job]}: {named(ranking, names[job])}" for side, (job, ranking) in sides.items()}
     interval = MISSING if each.difference is None else f"{_number(each.difference)} [{_number(each.low)}, {_number(each.high)}]"
-    return (*names.values(), interval, names[each.ahead] if each.ahead else "neither")
+    return (*words.values(), interval, words[each.ahead] if each.ahead else "neither")
 
 
 def _short(value: Any) -> str:
@@ -126,8 +149,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
 
 
-def _lines(comparison: Compared) -> Iterator[str]:
-    yield f"{comparison.ranking}: {_agreement(comparison)}"
+def _lines(comparison: Compared, classes: Mapping[str, str]) -> Iterator[str]:
+    yield f"{named(comparison.ranking, classes)}: {_agreement(comparison)}"
     if comparison.differences:
         yield f"  the requests differ in: {', '.join(comparison.differences)}"
 

@@ -1,6 +1,7 @@
 """`unitrank put-model`, `put-dataset`, `layers`, `methods`, `row`, `statistics`."""
 
 import tempfile
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from unitrank.cli.output import (
     print_message,
     print_table,
 )
+from unitrank.client.requests import PictureOptions
 from unitrank.errors import NotPossible
 from unitrank.exporting import export
 from unitrank.model_archives import is_mlflow
@@ -25,6 +27,17 @@ from unitrank_schemas.datasets import Dataset
 from unitrank_schemas.models import Model
 
 app = typer.Typer()
+
+UNDONE = "that the dataset's values have already; the picture shows the values before it. Repeat it for each channel."
+
+
+class Channels(StrEnum):
+    """The axis of the colours of an image."""
+
+    first = "first"
+    last = "last"
+    none = "none"
+
 
 Name = Annotated[str, typer.Argument(help="Name in the service.")]
 SourceUri = Annotated[
@@ -219,14 +232,24 @@ def row(
     row: Annotated[int, typer.Argument(min=0, help="Number of the row, from 0.")],
     picture: Annotated[Path | None, typer.Option(help="Write the row's image to this file, as PNG.", metavar="FILE")] = None,
     field: Annotated[str | None, typer.Option(help="Field with the image.", show_default="the first one with images")] = None,
+    channels: Annotated[
+        Channels | None, typer.Option(help="Axis of the colours, where the shape could mean more than one.")
+    ] = None,
+    scale: Annotated[list[float] | None, typer.Option(help=f"The scale {UNDONE}")] = None,
+    mean: Annotated[list[float] | None, typer.Option(help=f"The mean {UNDONE}")] = None,
+    std: Annotated[list[float] | None, typer.Option(help=f"The std {UNDONE}")] = None,
     url: Url = URL,
 ) -> None:
     """Print the values of one row as JSON, or write its image to a file."""
+    axis: Any = channels and channels.value  # Any: the values of the enumeration are those of the literal
+    options: PictureOptions = {"field": field, "channels": axis, "scale": scale or None, "mean": mean or None, "std": std or None}
+    if picture is None and any(value is not None for value in options.values()):
+        raise NotPossible("--field, --channels, --scale, --mean and --std need --picture FILE", code="invalid_request")
     with open_client(url) as client:
         if picture is None:
             print_json(client.datasets.row(dataset, row))
         else:
-            picture.write_bytes(client.datasets.picture(dataset, row, field=field))
+            picture.write_bytes(client.datasets.picture(dataset, row, **options))
 
 
 @app.command()

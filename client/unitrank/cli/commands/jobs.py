@@ -24,6 +24,7 @@ from unitrank.client.progress import line_of
 from unitrank.errors import NotPossible
 from unitrank.results import LEADER_COLUMNS, leader_rows
 from unitrank.score_files import given_files
+from unitrank_schemas.class_names import with_class_names
 
 app = typer.Typer()
 
@@ -135,7 +136,7 @@ def _wait(job: JobHandle, as_json: bool) -> None:
         job.wait()
         if not as_json:
             print_message(line_of(job.state))
-            print_table(LEADER_COLUMNS, leader_rows(job.summary()))
+            print_table(LEADER_COLUMNS, leader_rows(with_class_names(job.summary(), job.class_names())))
     finally:
         _print_job(job, as_json)
 

@@ -19,6 +19,7 @@ from unitrank.cli.saved_results import Saved, result_of, summary_of
 from unitrank.client.requests import result_query
 from unitrank.errors import GateNotMet, NotPossible, UnitrankError, Unreachable
 from unitrank.results import add_summary, markdown
+from unitrank_schemas.class_names import OF_CLASSES, with_class_names
 
 app = typer.Typer()
 
@@ -72,7 +73,8 @@ def result(
         file = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="unitrank-")), "result")
         handle = client.jobs.get(job)
         if format is Format.md:
-            file.write_text(markdown(handle.summary(cluster=cluster, ranking=ranking)), encoding="utf-8")
+            summary = with_class_names(handle.summary(cluster=cluster, ranking=ranking), handle.class_names())
+            file.write_text(markdown(summary), encoding="utf-8")
         elif format is Format.npz:
             summary = handle.summary()
             handle.download(file, TYPES[format])
@@ -97,11 +99,14 @@ def unit(
 ) -> None:
     """Show one unit: its importance, its effect, and the examples that move it most."""
     with open_client(url) as client:
-        values = client.jobs.get(job).unit(unit, cluster=cluster, ranking=ranking)
+        handle = client.jobs.get(job)
+        values = handle.unit(unit, cluster=cluster, ranking=ranking)
+        names = {} if as_json else handle.class_names()
     if as_json:
         print_json(values)
         return
-    print_table(UNIT_COLUMNS, (line for each in values.rankings for line in unit_lines(each)))
+    of_clusters = names if handle.state.request.clusters.by in OF_CLASSES else {}
+    print_table(UNIT_COLUMNS, (line for each in values.rankings for line in unit_lines(each, names, of_clusters)))
     for missing in values.missing.values():
         print_message(missing)
 

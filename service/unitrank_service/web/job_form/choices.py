@@ -30,12 +30,16 @@ CLUSTERS = {by: kind for by, kind in CLUSTER_KINDS.items() if kind.form_label is
 
 @dataclass(frozen=True)
 class FormChoices:
-    """All choices, and the chosen model, dataset and layer if they exist."""
+    """All choices, and the chosen model, dataset and layer if they exist.
+
+    `digest`: that of the dataset; empty without a dataset.
+    """
 
     models: Sequence[str]
     datasets: Sequence[str]
     model: str = ""
     dataset: str = ""
+    digest: str = ""
     manifest: Manifest | None = None
     fields: Fields | None = None
     examples: int = 0
@@ -137,6 +141,7 @@ def choices_for(model: str, dataset: str, layer: str, *, models: ModelStore, dat
         datasets=_with(dataset_names, dataset),
         model=model,
         dataset=dataset,
+        digest=table.digest if table else "",
         manifest=manifest,
         fields=fields,
         examples=table.examples if table else 0,

@@ -2,6 +2,7 @@
 sent.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request, Response
@@ -9,6 +10,7 @@ from fastapi import Request, Response
 from unitrank_schemas.checks import RequestRejected
 from unitrank_schemas.problems import Invalid
 from unitrank_service.backend import key_of
+from unitrank_service.contents.class_names import ClassNames
 from unitrank_service.errors import HttpProblem, InvalidBody
 from unitrank_service.jobs.drafts import Draft, DraftStores, draft
 from unitrank_service.jobs.submission import SubmissionContext, SubmissionStores, submit
@@ -25,24 +27,31 @@ from unitrank_service.web.job_form.request_body import (
     SPACINGS,
     STATISTICS,
     checked_shape,
+    further,
     replaced,
     request_body,
 )
 from unitrank_service.web.pages import page, to
 from unitrank_service.web.snippets import snippets
 from unitrank_service.webhooks.dispatcher import Dispatcher
+from unitrank_store.contents.datasets import DatasetStore
 
 Json = dict[str, Any]
 
 
-def form_page(request: Request, sent: Form, stores: SubmissionStores, *, metrics: Metrics, dispatcher: Dispatcher) -> Response:
+def form_page(
+    request: Request, sent: Form, stores: SubmissionStores, names: ClassNames, *, metrics: Metrics, dispatcher: Dispatcher
+) -> Response:
     """The form with an estimate and the errors of its values; with `action=send` and no error a
     redirect to the new job.
     """
     models, datasets = stores.drafts.models, stores.drafts.datasets
     choices = choices_for(sent.one("model"), sent.one("dataset"), sent.one("layer"), models=models, datasets=datasets)
     values = form.filled(sent, choices)
-    body, unreadable = _body(values, choices)
+    classes = _classes(values, choices, names, datasets)
+    numbers = {name: number for number, name in classes.items()}
+    in_numbers = {control: numbers.get(values[control], values[control]) for control in ("class", "against")}
+    body, unreadable = _body(values | in_numbers, choices)
     sends, complete = sent.one("action") == "send", bool(choices.model and choices.dataset)
     # If the chosen model or field was deleted, the job is not sent with another model or field.
     errors = (form.missing(sent, values, choices) if sends else []) + unreadable
@@ -82,7 +91,18 @@ def form_page(request: Request, sent: Form, stores: SubmissionStores, *, metrics
         reductions=REDUCTIONS,
         further_axes=choices.further_axes(values["output"]),
         logits=choices.logits(values["output"]),
+        classes=classes,
     )
+
+
+def _classes(values: Json, choices: FormChoices, names: ClassNames, datasets: DatasetStore) -> Mapping[str, str]:
+    """Class number → its name, from the further fields or from the dataset; empty without names."""
+    try:
+        metadata = further(values["more"]).get("metadata")
+    except InvalidBody:
+        metadata = None
+    request = {"metadata": metadata if isinstance(metadata, dict) else {}, "labels": values["labels"]}
+    return names.of(request, choices.digest, datasets) if choices.digest else {}
 
 
 def request_snippets(request: Request, body: Json) -> dict[str, str] | None:
