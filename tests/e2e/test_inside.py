@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tests.e2e.conftest import ended, save
-from tests.support.browsing import AXE, WIDTHS, browser, check_page, opened
+from tests.support.browsing import AXE, TOUCH, WIDTHS, browser, check_page, opened
 
 pytestmark = pytest.mark.check
 
@@ -104,7 +104,7 @@ def test_matrix_when_the_pointer_is_on_a_cell_then_its_value_is_that_of_the_api(
         panel = page.locator("figure.plot").nth(1).locator(".panel")
         box = panel.locator(".u-over").bounding_box()
         page.mouse.move(box["x"] + box["width"] * 5 / 6, box["y"] + box["height"] * 1 / 6)
-        panel.locator(".readout", has_text="order of cluster 0").wait_for()
+        panel.locator(".readout", has_text="order of cluster 0 (cat)").wait_for()
         readout = panel.locator(".readout").inner_text()
         cells = rows_of(panel)
 
@@ -112,12 +112,66 @@ def test_matrix_when_the_pointer_is_on_a_cell_then_its_value_is_that_of_the_api(
     assert [row[1:] for row in cells] == [[short(value) for value in line] for line in matrix]
 
 
+def test_plot_when_its_buttons_are_tapped_then_it_zooms_moves_and_shows_all_again(browser: Any, url: str, job: str) -> None:
+
+    with opened(browser, url, TOUCH) as page:
+        page.goto(f"/jobs/{job}?tab=heatmaps&cluster=1")
+        drawn(page, 1)
+        panel = page.locator(".panel").first
+        group = panel.get_by_role("group", name="Zoom of")
+        box, over = group.get_by_role("button").first.bounding_box(), panel.locator(".u-over").bounding_box()
+        middle = (over["x"] + over["width"] / 2 + 2, over["y"] + over["height"] / 2 + 2)
+
+        def at_middle() -> str:
+            page.touchscreen.tap(*middle)
+            return str(panel.locator(".readout").inner_text())
+
+        def tap(*names: str) -> None:
+            for name in names:
+                group.get_by_role("button", name=name, exact=True).tap()
+
+        whole = at_middle()
+        tap("Zoom in", "Zoom in", "Move left", "Move up")
+        moved = at_middle()
+        tap("Move right", "Move right", "Move right", "Move right", "Move down")
+        right = at_middle()
+        tap("Zoom out", "Show all")
+        again = at_middle()
+        group.get_by_role("button", name="Zoom in", exact=True).press("Enter")
+
+    assert min(box["width"], box["height"]) >= 40
+    assert len({whole, moved, right}) == 3
+    assert again == whole
+
+
+def test_plots_when_classes_have_names_then_show_them_and_the_report_has_them(browser: Any, url: str, job: str) -> None:
+    with opened(browser, url) as page:
+        page.goto(f"/jobs/{job}?tab=curves")
+        drawn(page, 2)
+        columns = [row[0] for row in rows_of(page.locator("figure.plot").nth(1).locator(".panel"))]
+        page.goto(f"/jobs/{job}?tab=warnings")
+        warnings = page.locator("main").inner_text()
+        page.goto(f"/v1/jobs/{job}/report")
+        report = page.get_by_role("region", name="Clusters").inner_text()
+        page.goto("/new?model=inside&dataset=inside&layer=1")
+        page.get_by_text("Target, baseline and test").click()
+        page.get_by_label("Further fields of the request").fill('{"metadata": {"classes": ["cat", "dog", "owl"]}}')
+        page.get_by_label("Class", exact=True).fill("owl")
+        page.locator("#request-code summary").click()
+        page.locator("#as-json", has_text='"class": 2').wait_for()
+
+    assert columns == ["0 (cat)", "1 (dog)", "2 (owl)"]
+    assert "in cluster 0:" not in warnings
+    assert all(name in report for name in columns)
+
+
 def test_unit_when_opened_from_the_table_then_shows_the_numbers_of_the_api(browser: Any, url: str, job: str) -> None:
     with opened(browser, url) as page:
         page.goto(f"/jobs/{job}?tab=units&cluster=1")
         page.get_by_role("region", name="The most important units").get_by_role("link").first.click()
         page.get_by_role("heading", level=1, name="Unit ").wait_for()
-        number = int(page.url.rsplit("/", 1)[1])
+        address = page.url
+        number = int(address.partition("?")[0].rsplit("/", 1)[1])
         page.get_by_label("Cluster").select_option("1")
         page.get_by_role("button", name="Show").click()
         page.wait_for_url("**cluster=1**")
@@ -128,6 +182,7 @@ def test_unit_when_opened_from_the_table_then_shows_the_numbers_of_the_api(brows
         rows = page.get_by_role("region", name="Highest scores").locator("figcaption").all_inner_texts()
     unit = httpx.get(f"{url}/v1/jobs/{job}/units/{number}", timeout=90).json()
 
+    assert address.endswith("cluster=1")
     entries = [(ranking["id"], name, value) for ranking in unit["rankings"] for name, value in ranking["clusters"].items()]
     names = ["0 (cat)", "1 (dog)", "2 (owl)"]
     for row, (id, name, value) in zip(cells, entries, strict=True):

@@ -21,6 +21,8 @@ FLAGS = [
     "--disable-sync",
 ]
 WIDTHS = {"desktop": 1280, "phone": 360}
+TOUCH = "touch"
+"""A phone of 390 pixels that is used with a finger."""
 PATIENCE = 60_000
 """Milliseconds to wait for an element: enough for a busy machine."""
 
@@ -50,9 +52,12 @@ def browser() -> Iterator[Any]:
 def opened(browser: Any, url: str, width: str = "desktop", excused: str = "") -> Iterator[Any]:
     """A new page. The test fails if it logs an error or warning, or requests another host.
 
-    `excused`: errors and warnings with this text are ignored. `width`: a key of `WIDTHS`.
+    `excused`: errors and warnings with this text are ignored. `width`: a key of `WIDTHS`, or
+    `TOUCH`.
     """
-    context = browser.new_context(base_url=url, viewport={"width": WIDTHS[width], "height": 900}, reduced_motion="reduce")
+    screen = {"width": WIDTHS.get(width, 390), "height": 900}
+    finger = {"has_touch": True, "is_mobile": True} if width == TOUCH else {}
+    context = browser.new_context(base_url=url, viewport=screen, reduced_motion="reduce", **finger)
     context.set_default_timeout(PATIENCE)
     wrong: list[str] = []
 

@@ -3,12 +3,14 @@
 "use strict";
 
 (() => {
-const HEIGHT = 300, MOST_CELLS = 4096, MOST_WRITTEN = 12, COLOURS = 8;
+const HEIGHT = 300, MOST_CELLS = 4096, MOST_WRITTEN = 12, LEAST_ZOOMED = 6, COLOURS = 8;
 const VERDICTS = { "better than random": "--bar-better", "no better than random": "--bar-no-better", "worse than random": "--bar-worse", undecided: "--bar-undecided" };
 const DASHES = [[], [7, 4], [7, 3, 2, 3], [2, 3], [7, 2, 2, 2, 2, 2], [12, 4], [1, 2], [4, 6]];
 const drawn = new Set();
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+// The beginning and the end of a name: the class of a ranking stands at its end.
+const short = (label) => label.length > 18 ? `${label.slice(0, 8)}…${label.slice(-9)}` : label;
 const percent = (share) => `${Number((100 * share).toPrecision(3))} %`;
 
 // Four digits, as in the tables of the page.
@@ -77,7 +79,6 @@ const KINDS = {
     const count = panel.labels.length, places = panel.labels.map((_, at) => at), has = (list) => list?.some((value) => value != null);
     const values = panel.values.flatMap((value, at) => [value, panel.low?.[at], panel.high?.[at]]).filter((value) => value != null);
     const low = Math.min(0, ...values), high = Math.max(0, ...values), room = (high - low || 1) * 0.06, intervals = panel.kind === "intervals";
-    const short = (label) => label.length > 18 ? `${label.slice(0, 11)}…${label.slice(-6)}` : label;
     return {
       data: [places, panel.values],
       options: {
@@ -120,12 +121,12 @@ const KINDS = {
   matrix(panel) {
     const rows = panel.rows.names, columns = panel.columns.names, named = rows.length <= 40 && columns.length <= 40, colour = scale(panel.value.low, panel.value.high);
     const numbered = (list) => list.every((name, at) => name === String(at));
-    const names = (list) => (plot, at) => at.map((place) => Number.isInteger(place) ? (list[place] ?? "").slice(0, 14) : "");
+    const names = (list) => (plot, at) => at.map((place) => Number.isInteger(place) ? short(list[place] ?? "") : "");
     const places = (list) => (plot, which, from, to) => {
       const step = Math.max(1, Math.ceil((to - from) / (named && !numbered(list) ? 40 : 8)));
       return list.map((_, at) => at).filter((at) => at % step === 0 && at >= from && at <= to);
     };
-    const longest = (list) => Math.max(...list.map((name) => Math.min(14, name.length)));
+    const longest = (list) => Math.max(...list.map((name) => short(name).length));
     const left = numbered(rows) ? 40 : 24 + 7 * longest(rows), below = numbered(columns) ? 40 : 30 + 5 * longest(columns);
     return {
       data: [[0, columns.length - 1], [0, rows.length - 1]],
@@ -180,7 +181,7 @@ function draw(box, panel, title) {
   box.append(holder);
   const buttons = element("div", { class: "keys" });
   box.append(buttons, readout);
-  const hint = kind.grid ? "Point at a cell, drag to zoom, double-click to show all." : "Point at the plot, drag to zoom, double-click to show all.";
+  const hint = kind.grid ? "Point at a cell, drag or use the buttons to zoom." : "Point at the plot, drag or use the buttons to zoom.";
   readout.textContent = hint;
   const width = () => Math.max(220, box.clientWidth);
   const size = () => {
@@ -188,8 +189,9 @@ function draw(box, panel, title) {
     const inner = Math.min(width() - kind.around.x, kind.square > 1 ? 420 / kind.square : 420);
     return { width: Math.round(inner + kind.around.x), height: Math.round(Math.max(60, Math.min(420, inner * kind.square)) + kind.around.y) };
   };
-  let place = kind.grid ? [0, 0] : 0;
-  const tell = () => { readout.textContent = (kind.grid ? kind.words(...place) : kind.words(place)).join("; "); };
+  // Before the reader points at a place, and after the plot was moved, the middle is zoomed.
+  let place = kind.grid ? [0, 0] : 0, pointed = false;
+  const tell = () => { pointed = true; readout.textContent = (kind.grid ? kind.words(...place) : kind.words(place)).join("; "); };
   const plot = new uPlot({
     ...size(), legend: { show: false }, ...kind.options,
     cursor: { points: { size: 7 }, ...kind.options.cursor },
@@ -209,14 +211,25 @@ function draw(box, panel, title) {
   }, kind.data, holder);
   holder.querySelectorAll("canvas").forEach((canvas) => canvas.setAttribute("aria-hidden", "true"));
   const point = () => plot.setCursor(kind.grid ? { left: plot.valToPos(place[1], "x"), top: plot.valToPos(place[0], "y") } : { left: plot.valToPos(kind.place(plot, place), "x"), top: plot.over.clientHeight / 2 });
+  // The whole range of a scale.
+  const all = (name) => {
+    const ends = name === "x" ? [kind.data[0][0], kind.data[0].at(-1)] : [0, kind.grid[0] - 1], edge = kind.grid || panel.kind !== "lines" ? 0.5 : 0;
+    return [ends[0] - edge, ends[1] + edge];
+  };
   const zoom = (factor) => {
     for (const [name, side] of kind.grid ? [["x", 1], ["y", 0]] : [["x", null]]) {
-      const { min, max } = plot.scales[name], middle = side === null ? kind.place(plot, place) : place[side], half = factor * (max - min) / 2;
-      const first = kind.data[0][0], all = name === "x" ? [first, kind.data[0].at(-1)] : [0, kind.grid[0] - 1], edge = kind.grid || panel.kind !== "lines" ? 0.5 : 0;
-      plot.setScale(name, { min: Math.max(all[0] - edge, middle - half), max: Math.min(all[1] + edge, middle + half) });
+      const { min, max } = plot.scales[name], middle = !pointed ? (min + max) / 2 : side === null ? kind.place(plot, place) : place[side], half = factor * (max - min) / 2, [low, high] = all(name);
+      plot.setScale(name, { min: Math.max(low, middle - half), max: Math.min(high, middle + half) });
     }
   };
-  const reset = () => { plot.setData(kind.data); readout.textContent = hint; };
+  // Moves what is shown by half of its width, as far as there is more.
+  const move = (name, sign) => {
+    const { min, max } = plot.scales[name], [low, high] = all(name);
+    const by = Math.max(low - min, Math.min(high - max, sign * Math.max((max - min) / 2, kind.grid || panel.kind !== "lines" ? 1 : 0)));
+    plot.setScale(name, { min: min + by, max: max + by });
+    pointed = false;
+  };
+  const reset = () => { plot.setData(kind.data); pointed = false; readout.textContent = hint; };
   holder.addEventListener("dblclick", reset);
   holder.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
@@ -241,6 +254,16 @@ function draw(box, panel, title) {
     buttons.append(button);
   }
   if (kind.key) buttons.append(colours(kind));
+  if (Math.max(...kind.grid ?? [kind.count]) >= LEAST_ZOOMED) {
+    const aims = { "Zoom in": ["+", () => zoom(0.5)], "Zoom out": ["−", () => zoom(2)], "Move left": ["←", () => move("x", -1)], "Move right": ["→", () => move("x", 1)], ...(kind.grid ? { "Move up": ["↑", () => move("y", -1)], "Move down": ["↓", () => move("y", 1)] } : {}), "Show all": ["all", reset] };
+    const group = element("div", { class: "zoom", role: "group", "aria-label": `Zoom of ${title}: ${(panel.y ?? panel.value).label}` });
+    for (const [name, [sign, act]] of Object.entries(aims)) {
+      const button = element("button", { type: "button", class: "quiet", "aria-label": name, title: name }, sign);
+      button.addEventListener("click", act);
+      group.append(button);
+    }
+    buttons.append(group);
+  }
   box.append(table(kind, title, panel));
   const resize = new ResizeObserver(() => { if (box.isConnected && Math.abs(size().width - plot.width) > 1) plot.setSize(size()); });
   resize.observe(box);
