@@ -125,11 +125,11 @@ lock: install
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-# Adds the site of a version to the branch `site`, which a host of static pages serves. The pages of
-# earlier versions stay as they are: `make docs-version VERSION=0.2`.
+# Adds the site of a version to the branch `gh-pages`, which a host of static pages serves. The pages
+# of earlier versions stay as they are: `make docs-version VERSION=0.2`.
 docs-version: install
-	$(MIKE) deploy --branch site --alias-type redirect --update-aliases $(VERSION) latest
-	$(MIKE) set-default --branch site latest
+	$(MIKE) deploy --alias-type redirect --update-aliases $(VERSION) latest
+	$(MIKE) set-default latest
 
 # Makes the pictures of docs/gallery.md and README.md from the demo's job; needs chromium.
 picture: install

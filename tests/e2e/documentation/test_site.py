@@ -32,7 +32,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server with the branch `site`, which has two versions."""
+    """The address of a server with the branch `gh-pages`, which has two versions."""
     root, pages = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("pages")
     copy_sources(root)
     for words in (["init", "-q"], [*AUTHOR, "commit", "-q", "--allow-empty", "-m", "sources"]):
@@ -42,10 +42,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     programs = Path(sys.executable).parent
     environment["PATH"] = f"{programs}{os.pathsep}{environment['PATH']}"
     mike = [str(programs / "mike"), "-q"]
-    deploy = ["deploy", "-b", "site", "--alias-type", "redirect", "--update-aliases"]
-    for words in (*([*deploy, version, "latest"] for version in VERSIONS), ["set-default", "-b", "site", "latest"]):
+    deploy = ["deploy", "--alias-type", "redirect", "--update-aliases"]
+    for words in (*([*deploy, version, "latest"] for version in VERSIONS), ["set-default", "latest"]):
         subprocess.run([*mike, *words], cwd=root, env=environment, check=True)
-    subprocess.run(["git", f"--work-tree={pages}", "checkout", "-q", "site", "--", "."], cwd=root, check=True)
+    subprocess.run(["git", f"--work-tree={pages}", "checkout", "-q", "gh-pages", "--", "."], cwd=root, check=True)
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(pages))) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
