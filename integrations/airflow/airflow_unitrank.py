@@ -2,12 +2,13 @@
 
 The waiting operator occupies no worker of Airflow. The operator needs Airflow 2.7 or later.
 
-Put this file where Airflow's workers and its triggerer import modules, and `pip install unitrank`
-there. Set UNITRANK_URL and UNITRANK_KEY in the environment of both. The key is not an argument,
-because Airflow stores arguments in its database. `nightly.py` is a DAG with both tasks.
+Put this file where Airflow's workers and its triggerer import modules, and install the client of
+Unitrank there. Set UNITRANK_URL and UNITRANK_KEY in the environment of both. The key is not an
+argument, because Airflow stores arguments in its database. `nightly.py` is a DAG with both tasks.
 
-`RankUnits` returns the job's id. One attempt of a task is one job, even if the request is repeated.
-A retry has another `try_number`, and is a new job. Clearing a task does not cancel its job.
+`RankUnits` returns the job's id. One attempt of a task has one job, even if the request is
+repeated. A retry waits for the same job if that job is unfinished, and starts a new one if it
+failed. Clearing a task does not cancel its job.
 """
 
 import os
