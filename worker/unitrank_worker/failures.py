@@ -44,7 +44,10 @@ def _problem_of(error: Exception) -> Json:
     if isinstance(error, BadTable):
         return problem(error.code, error.detail, status=500 if error.code == "dataset_corrupt" else 422)
     if is_out_of_memory(error):
-        detail = "the job needs more memory than the device has, or than the worker may use"
+        detail = (
+            "the job needs more memory than the device has, or than the worker may use (UNITRANK_CHILD_MEMORY_BYTES); use fewer "
+            "clusters or methods, or ask the operator for a worker with more memory"
+        )
         return problem("out_of_memory", detail, status=500)
     if isinstance(error, IndexError) and "index out of range in self" in str(error):
         detail = "an integer input holds a value without an embedding; values must be from 0 to the embedding's rows − 1"

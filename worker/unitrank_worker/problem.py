@@ -18,7 +18,7 @@ INTERNAL = problem("internal", "an error inside Unitrank; the operator finds its
 WORKER_TOO_OLD = problem(
     "worker_too_old",
     "the worker has an older version of Unitrank than the service, and cannot read this job; "
-    "the operator updates the workers, then send the request again",
+    "ask the operator to update the workers, then send the request again",
     status=503,
     retryable=True,
 )

@@ -21,7 +21,7 @@ def check_format(dataset: DatasetRecord) -> None:
     if dataset.format is not None and dataset.format not in get_args(Format):
         detail = (
             f"dataset {dataset.name!r} has the format {dataset.format!r}, which only a newer version of Unitrank reads: "
-            "the operator updates the service"
+            "ask the operator to update the service"
         )
         raise HttpProblem("service_too_old", detail)
 

@@ -17,6 +17,6 @@ def stored_result(summary: bytes) -> Result:
         place = ".".join(map(str, error.errors()[0]["loc"]))
         detail = (
             f"a worker with a newer version of Unitrank than this service wrote the result, and its `{place}` is unknown here: "
-            "the operator updates the service; GET /v1/jobs/{id}/result answers also now"
+            "ask the operator to update the service; GET /v1/jobs/{id}/result has the result already"
         )
         raise HttpProblem("service_too_old", detail) from error
