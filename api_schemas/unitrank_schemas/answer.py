@@ -99,16 +99,16 @@ def _use(result: Result, ranking: Ranking) -> list[str]:
     needed = median_high([study.units_for_90 if study and study.units_for_90 is not None else inf for study in studies])
     use = f"Use the list of {ranking.id}."
     if needed < inf:
-        first = f"first {needed} of {result.layer.count}"
-        use += f" Its {first}" if len(studies) == 1 else f" In half of the clusters or more, its {first} or fewer"
-        use += " keep 90\u00a0% of the score."
+        its = " Its" if len(studies) == 1 else " In at least half of the clusters, its"
+        units = "channels" if result.layer.units == "channel" else "units"
+        use += f"{its} first {needed} of {result.layer.count} {units} keep 90\u00a0% of the score."
     doubts = ranking.overall.doubts if ranking.overall else []
     return [use, *(REMEDIES[code] for code in doubts if code in REMEDIES)]
 
 
 REMEDIES = {
     "verdict_depends_on_fill": "Choose the replacement value that fits your question (ablation.fill), and report it.",
-    "no_better_than_activity": "Try the simpler list: the order of the units by activity. It does as well here.",
+    "no_better_than_activity": "Try the simpler list, the order of the units by activity: it does as well here.",
     "not_specific": "Do not call these units the units of one cluster. They matter for the other clusters, too.",
     "weights_hardly_matter": "Ask whether the data alone make this list: a network with shuffled weights gives nearly the same.",
     "few_tests": "Submit the job again with more examples in each cluster.",
@@ -132,7 +132,9 @@ def _try_others(result: Result, ranking: Ranking) -> list[str]:
         steps.append(f"Add the method {' or '.join(further)}.")
     if "given" in methods:
         steps.append("If the scores come from your own code, look for a bug with unitrank check-scores.")
-    return steps or ["Choose another layer, or a target that is nearer to your question. This layer may have no such units."]
+    return steps or [
+        "Choose another layer, or a target that is nearer to your question. Perhaps no units of this layer matter more than others."
+    ]
 
 
 def _enlarge(result: Result, ranking: Ranking) -> list[str]:

@@ -86,8 +86,8 @@ def _other_fill(result: Result) -> str:
 
 def _last_hidden_layer(result: Result) -> str:
     return (
-        f"After layer {result.layer.name} the model is linear. Every method that uses h − h′ is exact there, "
-        "so a comparison of methods at this layer proves nothing."
+        f"After layer {result.layer.name} the model is linear. Every method that uses the difference from the baseline (h − h′) "
+        "is exact there, so a comparison of methods at this layer proves nothing."
     )
 
 

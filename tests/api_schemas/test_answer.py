@@ -59,7 +59,8 @@ def test_answer_when_a_check_does_not_agree_then_names_it_and_what_to_do(result:
     ("needed", "words"),
     [
         ([3, None], ""),
-        ([3, 5], " In half of the clusters or more, its first 5 of {count} or fewer keep 90\u00a0% of the score."),
+        ([3], " Its first 3 of {count} units keep 90\u00a0% of the score."),
+        ([3, 5], " In at least half of the clusters, its first 5 of {count} units keep 90\u00a0% of the score."),
     ],
 )
 def test_answer_when_clusters_need_different_numbers_of_units_then_names_the_number_for_half_of_them(

@@ -59,7 +59,7 @@ def of_cluster(context: JobContext, cluster: int, summary: Cluster) -> Iterator[
         yield Warn(
             code="hardly_tested",
             detail=f"the cluster's verdict is undecided, because only {tested} of its {size} examples are left to test on and "
-            f"{MIN_TESTED} are needed; use a larger cluster, another `split`, or `split: none` (in sample)",
+            f"{MIN_TESTED} are needed; use a larger cluster or another `split` (with `none` all examples test, but in sample)",
             cluster=name,
         )
     if tested < FEW_TESTS:
@@ -177,7 +177,7 @@ def _of_weights(context: JobContext, ranking: Ranking) -> Iterator[Warn]:
     yield Warn(
         code="weights_hardly_matter",
         detail=f"with permuted weights behind layer '{context.request.layer}' the method still reaches {1 - matter:.0%} of the "
-        "ranking's area above random, so the order shows which units are active more than how the model uses them; use a method "
-        "that follows the weights, such as 'conductance', or do not read the order as an explanation of the model",
+        "ranking's area above random, so the order shows mainly which units are active, and less how the model uses them; use a "
+        "method that follows the weights, such as 'conductance', or do not read the order as an explanation of the model",
         ranking=ranking.id,
     )

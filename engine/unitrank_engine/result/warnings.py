@@ -41,8 +41,8 @@ def of_job(context: JobContext, entries: Sequence[MethodBase]) -> Iterator[Warn]
     if context.cut and context.split.linear and is_linear(request.target):
         yield Warn(
             code="last_hidden_layer",
-            detail=f"the model is linear after layer '{request.layer}', so every method that uses h − h′ is exact there; "
-            "compare methods at an earlier layer",
+            detail=f"the model is linear after layer '{request.layer}', so every method that uses the difference from the "
+            "baseline (h − h′) is exact there; compare methods at an earlier layer",
         )
     shortfall = request.clusters.shortfall(len(context.clusters))
     if shortfall is not None:
@@ -205,7 +205,7 @@ def of_path(context: JobContext, cluster: int, entry: MethodBase, gap: float, hi
     if gap > limit and context.split.cut and entry.tolerance is None:
         advice.append("a `tolerance`, which doubles the steps of each example until its gap is small enough")
     if context.program.looked_up and context.request.baseline.kind == "zeros":
-        advice.append("the baseline `mean`, because no word has the embedding zeros")
+        advice.append("the baseline `mean`, because no word has an embedding of zeros")
     yield Warn(
         code="path_not_resolved",
         detail=f"the target changes between the path's {entry.steps} steps with spacing '{entry.spacing}', so the scores can be "
@@ -237,6 +237,6 @@ def listed(warnings: list[Warn]) -> list[Warn]:
             kept.append(warning)
     more = {code: count - MOST_OF_A_CODE for code, count in counts.items() if count > MOST_OF_A_CODE}
     return kept + [
-        Warn(code=code, detail=f"{count} more warnings of this code, which says the same of other clusters and rankings")
+        Warn(code=code, detail=f"{count} more warnings with this code, about other clusters and rankings, are not listed")
         for code, count in more.items()
     ]

@@ -20,7 +20,7 @@ Json = dict[str, Any]
 STATISTICS = {"mean": "mean", "mean_abs": "mean of absolute values", "rms": "root mean square"}
 FILLS = {"baseline": "its value at the baseline", "zero": "zero", "mean": "its mean", "resample": "its value in another example"}
 SPACINGS = {
-    "": "by the baseline; adaptive where that is not enough",
+    "": "chosen for the baseline; adaptive where that is not exact enough",
     "uniform": "uniform",
     "cubic": "cubic, dense near the baseline",
     "adaptive": "adaptive, for each example where the target changes",
