@@ -125,8 +125,8 @@ lock: install
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-# Adds the site of a version to the branch `gh-pages`, which a host of static pages serves. The pages
-# of earlier versions stay as they are: `make docs-version VERSION=0.2`.
+# Adds the site of a version to the branch `gh-pages`, which a host of static pages serves. The
+# pages of earlier versions stay as they are: `make docs-version VERSION=0.2`.
 docs-version: install
 	$(MIKE) deploy --alias-type redirect --update-aliases $(VERSION) latest
 	$(MIKE) set-default latest
