@@ -1,8 +1,8 @@
 """An engine whose passes give sums that are known, and that can go wrong in a given range.
 
 `metadata["passes"]` is the list of passes. A pass has `ranges`, and may have `rows` in each range,
-a stage, and faults: `kill`, `wait`, `raise` or `nonsense`, each with the number of a range, or
-`owner`: a line that the owner writes to its parent before the pass.
+a stage, and faults: `kill`, `wait`, `hold`, `raise` or `nonsense`, each with the number of a range,
+or `owner`: a line that the owner writes to its parent before the pass.
 """
 
 import os
@@ -85,6 +85,8 @@ def _go_wrong(faults: Json, index: int, report: Report) -> None:
         with Path(fault["file"]).open("a") as file:
             file.write(f"{os.getpid()}\n")
     if (fault := faults.get("wait")) is not None and index >= fault["range"]:
+        _wait(Path(fault["file"]), report)
+    if (fault := faults.get("hold")) is not None and index == fault["range"]:
         _wait(Path(fault["file"]), report)
     if (fault := faults.get("kill")) is not None and index == fault["range"]:
         path = Path(fault["file"])

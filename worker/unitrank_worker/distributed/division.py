@@ -122,19 +122,22 @@ class Division:
         self._keep(Answer(question_digest(question), content, payload))
 
     def hand_out(self) -> None:
-        """Give ranges to all nodes that can take one, and report the progress if it is due."""
+        """Give a range to each node that can take one, and report the progress if it is due.
+
+        A second range follows at the next call, when the nodes have begun to compute: on a machine
+        with many nodes, handing it out would take the CPU from nodes that begin.
+        """
         current = self._pass
         if current is None:
             return
         if self._unsent and self._clock() - self._sent_at >= SHARDS_SECONDS:
             self._send_shards(current)
         window = AHEAD * max(2, self._nodes.count)
-        while free := self._nodes.free():
-            for node in free:
-                index = current.take(window)
-                if index is None:
-                    return
-                self._nodes.submit(node, self.head, current.step, index, self._answers)
+        for node in self._nodes.free():
+            index = current.take(window)
+            if index is None:
+                return
+            self._nodes.submit(node, self.head, current.step, index, self._answers)
 
     def take(self, done: Done) -> None:
         """Take the outcome of a range. Ranges of other jobs and of a failed one are ignored."""

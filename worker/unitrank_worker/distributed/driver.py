@@ -85,14 +85,18 @@ class Driver:
         if message is not None:
             self._take(message)
         try:
-            self._go_on(WAIT_SECONDS if is_busy and message is None else 0)
+            self._go_on(WAIT_SECONDS if is_busy and message is None else 0, hand_out=message is None)
         except NotDivided as error:
             self._refuse(error)
 
-    def _go_on(self, seconds: float) -> None:
-        """Take the ranges that end within `seconds`, and hand out others. Raises NotDivided."""
+    def _go_on(self, seconds: float, *, hand_out: bool) -> None:
+        """Take the ranges that end within `seconds`, and hand out others. Raises NotDivided.
+
+        `hand_out`: whether to hand out ranges even if none has ended.
+        """
         division, cluster = self._division, self._cluster
-        for done in cluster.wait(seconds):
+        ended = cluster.wait(seconds)
+        for done in ended:
             if division is not None:
                 division.take(done)
         if division is None:
@@ -107,7 +111,8 @@ class Driver:
         elif self._clock() - self._with_nodes_at >= START_SECONDS:
             detail = f"no node of the Ray cluster could compute for {START_SECONDS:.0f} s: all are busy or lost"
             raise NotDivided("ray_without_nodes", detail)
-        division.hand_out()
+        if hand_out or ended:
+            division.hand_out()
 
     def _take(self, message: Message) -> None:
         content = message.content

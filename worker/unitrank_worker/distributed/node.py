@@ -41,6 +41,14 @@ class NodeFacts(NamedTuple):
         """The facts of this machine. torch itself is not imported."""
         return cls(_version("unitrank"), _version("torch"), platform.python_version())
 
+    def differences(self, theirs: "NodeFacts", place: str) -> str:
+        """The versions that differ from those of a node, as text. `place`: the node's address."""
+        return "; ".join(
+            f"{name} {there} on node {place}, {here} here"
+            for name, here, there in zip(self._fields, self, theirs, strict=True)
+            if here != there
+        )
+
 
 def _version(package: str) -> str:
     try:

@@ -2,29 +2,17 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from unitrank_store.observability import logs
 from unitrank_store.settings import Settings
 from unitrank_worker.distributed.node import Node, NodeFacts
+from unitrank_worker.distributed.on_ray.references import NOTHING, References
 from unitrank_worker.distributed.questions import Answer
 from unitrank_worker.distributed.replica import JobHead, Outcome, Step
 
 CONTROL = "control"
 """The group of Ray's threads that runs `interrupt` while the node computes."""
-
-
-class References(NamedTuple):
-    """References to a job and its answers. Any: Ray's references.
-
-    `head`: to the job's head. `number`: of answers. `latest`: to the last answer; None before the
-    first one. `log`: to the list of all references to answers.
-    """
-
-    head: Any
-    number: int
-    latest: Any
-    log: Any
 
 
 class RayNode:
@@ -42,7 +30,7 @@ class RayNode:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         self._node = Node(engine, device, settings)
         self._head: JobHead | None = None
-        self._references = References(None, 0, None, None)
+        self._references = NOTHING
 
     def facts(self) -> NodeFacts:
         """The versions of this machine."""
@@ -58,7 +46,7 @@ class RayNode:
 
         if references is not None:
             if self._head is None or self._head.key != key:
-                self._head = ray.get(references.head)
+                self._head = ray.get(references.head) if isinstance(references.head, ray.ObjectRef) else references.head
             self._references = references
         if self._head is None or (self._head.key, self._references.number) != (key, step.number):
             return None
@@ -72,7 +60,7 @@ class RayNode:
         """As `Node.finish`."""
         self._node.finish(key)
         if self._head is not None and self._head.key == key:
-            self._head, self._references = None, References(None, 0, None, None)
+            self._head, self._references = None, NOTHING
 
     def _answer(self, number: int) -> Answer:
         """The answer to an earlier question of the job."""

@@ -29,8 +29,8 @@ class Actor:
     """An actor. `machine`: Ray's id of its machine. `place`: the machine's address.
 
     `starts`: the reference to its facts; None if they are here. `flights`: its ranges, the oldest
-    first. `is_ready`: whether it can take ranges. `has`: the job and the number of its answers
-    whose references the actor has.
+    first. `is_ready`: whether it has started. `leaves`: whether it ends after its ranges. `has`:
+    the job and the number of its answers whose references the actor has.
     """
 
     machine: str
@@ -39,7 +39,13 @@ class Actor:
     starts: Reference | None = None
     flights: dict[Reference, Flight] = field(default_factory=dict)
     is_ready: bool = False
+    leaves: bool = False
     has: tuple[str, int] | None = None
+
+    @property
+    def is_able(self) -> bool:
+        """Whether it takes ranges."""
+        return self.is_ready and not self.leaves
 
 
 class Arrival(NamedTuple):
@@ -80,3 +86,9 @@ class Calls:
                 arrival = self._arrivals.get_nowait()
         except queue.Empty:
             return
+
+
+def last_line(error: Exception) -> str:
+    """The last line of an error of Ray, which has the traceback of the node."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

@@ -1,12 +1,13 @@
 """The nodes of a Ray cluster: an actor for each GPU, or for each CPU if the cluster has no GPU.
 
-An actor holds its GPU or CPU while it is warm. So the actors end after some time without a job, and
-other drivers of the same cluster can use the GPUs.
+An actor holds its GPU or CPU while it is warm. So the actors end after some time without a job, or
+at once if other drivers want nodes of the cluster. A driver with a job keeps an equal share.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from itertools import count
 from typing import Any
 
 import structlog
@@ -14,9 +15,11 @@ import structlog
 from unitrank_worker.distributed.errors import NotDivided
 from unitrank_worker.distributed.node import NodeFacts
 from unitrank_worker.distributed.nodes import Done, Kept
-from unitrank_worker.distributed.on_ray.actor import References, actor_class
-from unitrank_worker.distributed.on_ray.calls import Actor, Calls, Flight, Reference
-from unitrank_worker.distributed.on_ray.machines import machines
+from unitrank_worker.distributed.on_ray.actor import actor_class
+from unitrank_worker.distributed.on_ray.calls import Actor, Calls, Flight, Reference, last_line
+from unitrank_worker.distributed.on_ray.machines import Machine, machines
+from unitrank_worker.distributed.on_ray.references import JobReferences
+from unitrank_worker.distributed.on_ray.shares import PREFIX, leave_above, most_actors
 from unitrank_worker.distributed.questions import Answer
 from unitrank_worker.distributed.replica import JobHead, Outcome, Step
 
@@ -45,8 +48,7 @@ class RayNodes:
     ) -> None:
         """`connect`: connects to Ray, or raises NotDivided. `facts`: the owner's versions.
 
-        `engine`: `module:name`. `new_class`: returns Ray's class of the actors. Any: Ray's class.
-        `clock`: returns seconds.
+        `engine`: `module:name`. `new_class`: returns Ray's class of the actors (Any).
         """
         self._connect = connect
         self._engine = engine
@@ -59,11 +61,10 @@ class RayNodes:
         self._failed: dict[str, tuple[float, str]] = {}
         """Machine → when its actor could not start, and why."""
         self._left_out: set[str] = set()
-        self._number = 0
+        self._numbers = count()
         self._refresh_at = 0.0
         self._idle_since: float | None = None
-        self._head: tuple[str, Reference] = ("", None)
-        self._log: tuple[str, int, Reference] = ("", 0, None)
+        self._references = JobReferences()
 
     def begin(self) -> None:
         """As in `Cluster`."""
@@ -81,25 +82,28 @@ class RayNodes:
         self._refresh_at = self._clock() + REFRESH_SECONDS
         present = machines()
         for name, actor in list(self._actors.items()):
-            if actor.machine not in present and not actor.flights:
+            if not actor.flights and (actor.leaves or actor.machine not in present):
                 self._forget(name)
-        for machine, (place, options, capacity) in present.items():
-            failed_at, _ = self._failed.get(machine, (-BEGIN_AGAIN_SECONDS, ""))
-            if self._clock() - failed_at >= BEGIN_AGAIN_SECONDS:
-                running = sum(actor.machine == machine for actor in self._actors.values())
-                for _ in range(running, capacity):
-                    self._start(machine, place, options)
+        most = most_actors(sum(machine.capacity for machine in present.values()))
+        if most is None or sum(actor.is_ready for actor in self._actors.values()) < most:
+            self._start_on(present)
+        else:
+            self._keep_share(most)
         if not self._actors and self._failed:
             places = "; ".join(sorted({reason for _, reason in self._failed.values()}))
             raise NotDivided("ray_without_nodes", f"no node of the Ray cluster can compute: {places}")
 
     def release(self) -> None:
         """As in `Cluster`."""
+        now = self._clock()
         if self._idle_since is None:
-            self._idle_since = self._clock()
-        elif self._actors and self._clock() - self._idle_since >= IDLE_SECONDS:
-            for name in list(self._actors):
-                self._forget(name)
+            self._idle_since = now
+        if not self._actors or now < self._refresh_at:
+            return
+        self._refresh_at = now + REFRESH_SECONDS
+        if now - self._idle_since >= IDLE_SECONDS or most_actors(len(self._actors)) is not None:
+            while self._actors:
+                self._forget(next(iter(self._actors)))
 
     @property
     def count(self) -> int:
@@ -125,7 +129,8 @@ class RayNodes:
     def submit(self, node: str, head: JobHead, step: Step, index: int, answers: Sequence[Kept]) -> None:
         """As in `Nodes`."""
         actor, needed = self._actors[node], (head.key, len(answers))
-        references = None if actor.has == needed else self._references(head, answers)
+        has_head = actor.has is not None and actor.has[0] == head.key
+        references = None if actor.has == needed else self._references.of(head, answers, has_head=has_head)
         reference = actor.handle.compute.remote(head.key, step, index, references)
         actor.has, actor.flights[reference] = needed, Flight(head.key, index)
         self._calls.expect(node, reference)
@@ -152,30 +157,35 @@ class RayNodes:
             if actor.is_ready:
                 actor.handle.interrupt.remote(key)
                 actor.handle.finish.remote(key)
-        self._head, self._log = ("", None), ("", 0, None)
+        self._references.forget()
 
     def _able(self) -> dict[str, Actor]:
-        return {name: actor for name, actor in self._actors.items() if actor.is_ready and actor.place not in self._left_out}
+        return {name: actor for name, actor in self._actors.items() if actor.is_able and actor.place not in self._left_out}
 
-    def _references(self, head: JobHead, answers: Sequence[Kept]) -> References:
-        """The references that an actor needs before the first range after these answers."""
-        import ray
+    def _start_on(self, present: Mapping[str, Machine]) -> None:
+        """Ask for the missing actors of these machines. Each waits for a free GPU or CPU."""
+        for machine, (place, options, capacity) in present.items():
+            failed_at, _ = self._failed.get(machine, (-BEGIN_AGAIN_SECONDS, ""))
+            if self._clock() - failed_at >= BEGIN_AGAIN_SECONDS:
+                running = sum(actor.machine == machine for actor in self._actors.values())
+                for _ in range(running, capacity):
+                    self._start(machine, place, options)
 
-        if self._head[0] != head.key:
-            self._head = (head.key, ray.put(head))
-        if self._log[:2] != (head.key, len(answers)):
-            self._log = (head.key, len(answers), ray.put(list(answers)))
-        return References(self._head[1], len(answers), answers[-1] if answers else None, self._log[2])
+    def _keep_share(self, most: int) -> None:
+        """Give up the actors that wait, and the ready ones above `most`."""
+        for name, actor in list(self._actors.items()):
+            if not actor.is_ready and not actor.flights:
+                self._forget(name)
+        leave_above(most, self._actors.values())
 
     def _start(self, machine: str, place: str, options: dict[str, Any]) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        device = "cuda:0" if options.get("num_gpus") else "cpu"
-        strategy = NodeAffinitySchedulingStrategy(machine, soft=False)
-        handle = self._class.options(**options, max_restarts=-1, scheduling_strategy=strategy).remote(self._engine, device)
-        self._number += 1
-        name = f"actor-{self._number}"
-        self._actors[name] = Actor(machine, place, handle)
+        name = f"{PREFIX}{next(self._numbers)}"
+        # Actors notice the loss of the head by Ray's task events, so these stay on.
+        options = options | {"name": name, "max_restarts": -1}
+        template = self._class.options(**options, scheduling_strategy=NodeAffinitySchedulingStrategy(machine, soft=False))
+        self._actors[name] = Actor(machine, place, template.remote(self._engine, "cuda:0" if "num_gpus" in options else "cpu"))
         self._ask_facts(name)
 
     def _ask_facts(self, name: str) -> None:
@@ -200,15 +210,11 @@ class RayNodes:
             return []
         except ray.exceptions.RayError as error:
             log.warning("actor not started", place=actor.place, error=str(error))
-            self._failed[actor.machine] = (self._clock(), f"{actor.place}: {_last_line(error)}")
+            self._failed[actor.machine] = (self._clock(), f"{actor.place}: {last_line(error)}")
             self._forget(name)
             return [Done(flight.key, actor.place, flight.index, None, is_first=False) for flight in actor.flights.values()]
         if facts != self._facts:
-            differing = "; ".join(
-                f"{name} {theirs} on node {actor.place}, {ours} here"
-                for name, ours, theirs in zip(NodeFacts._fields, self._facts, facts, strict=True)
-                if ours != theirs
-            )
+            differing = self._facts.differences(facts, actor.place)
             raise NotDivided("ray_versions_differ", f"the versions differ: {differing}; install the same ones on all nodes")
         actor.is_ready = True
         return []
@@ -228,7 +234,7 @@ class RayNodes:
         except ray.exceptions.RayTaskError as error:
             log.error("actor failed", place=actor.place, error=str(error))
         except ray.exceptions.RayError as error:
-            log.warning("actor lost", place=actor.place, error=_last_line(error))
+            log.warning("actor lost", place=actor.place, error=last_line(error))
             if actor.starts is None:
                 self._ask_facts(name)
         return Done(flight.key, actor.place, flight.index, outcome, is_first)
@@ -242,9 +248,3 @@ class RayNodes:
             ray.kill(actor.handle)
         except (ray.exceptions.RayError, ValueError) as error:
             log.info("actor was gone", place=actor.place, error=str(error))
-
-
-def _last_line(error: Exception) -> str:
-    """The last line of an error of Ray, which has the traceback of the node."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
