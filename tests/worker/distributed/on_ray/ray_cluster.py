@@ -3,10 +3,13 @@
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -41,10 +44,13 @@ class RayCluster:
 
     def __post_init__(self) -> None:
         self.token = secrets.token_hex(32)
+        # Sockets in a deeper folder would have names that are too long. Ray's own folder would tell
+        # other programs of this machine the address of this cluster.
+        self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
         self.settings = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token, "RAY_USAGE_STATS_ENABLED": "0"}
         self.process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
-            env={**os.environ, **self.environment, **self.settings},
+            env={**os.environ, **self.environment, **self.settings, "RAY_TMPDIR": str(self.folder)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -84,6 +90,7 @@ class RayCluster:
             pipe.close()
         self.process.wait()
         wait_until(lambda: all(gone(each.pid) for each in processes), "the cluster has ended")
+        shutil.rmtree(self.folder)
 
     def _processes(self) -> list[psutil.Process]:
         return [each for each in psutil.Process(self.process.pid).children(recursive=True) if not gone(each.pid)]

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.support.polling import wait_until
-from tests.worker.distributed.on_ray.ray_bench import NEEDS_RAY, PASSES, RayBench, held
+from tests.worker.distributed.on_ray.ray_bench import LAST_CLUSTER, NEEDS_RAY, PASSES, RayBench, held
 from tests.worker.process.conftest import cancel, gone
 from unitrank_store.recovery.reaper import Reaper
 from unitrank_store.redis.embedded import EmbeddedServer
@@ -40,6 +40,11 @@ def test_job_when_divided_by_ray_then_equals_the_local_one_to_the_bit(ray: RayBe
     assert progress["done"] == progress["total"] == 47
 
 
+def test_cluster_when_it_runs_then_other_programs_of_the_machine_do_not_find_it(ray: RayBench) -> None:
+    assert (ray.cluster.folder / "ray/ray_current_cluster").read_text() == ray.cluster.address
+    assert not LAST_CLUSTER.exists() or LAST_CLUSTER.read_text() != ray.cluster.address
+
+
 def test_actors_when_they_run_then_know_no_address_of_the_store_and_no_torch(ray: RayBench) -> None:
     ray.bench.summary(ray.submit(PASSES))
 
@@ -51,14 +56,16 @@ def test_actors_when_they_run_then_know_no_address_of_the_store_and_no_torch(ray
 
 
 def test_actor_when_killed_in_mid_range_then_only_its_ranges_are_computed_again(ray: RayBench, tmp_path: Path) -> None:
-    id = ray.submit([PASSES[0], PASSES[1] | held(tmp_path, 4)])
+    # A request that does not fit into a call, and two passes before the one with the loss.
+    passes = [PASSES[0] | {"note": "x" * 20_000}, PASSES[0], PASSES[1]]
+    id = ray.submit([*passes[:2], passes[2] | held(tmp_path, 4)])
     ray.in_range(id, tmp_path / "marks")
     replica = int((tmp_path / "marks").read_text().split()[0])
     psutil.Process(replica).parent().kill()  # type: ignore[union-attr]
     wait_until(lambda: gone(replica), "the replica ends with its actor")
     (tmp_path / "go").touch()
 
-    assert ray.arrays(id)["sum/1"].tobytes() == ray.arrays(ray.submit(PASSES, "local"))["sum/1"].tobytes()
+    assert ray.arrays(id)["sum/2"].tobytes() == ray.arrays(ray.submit(passes, "local"))["sum/2"].tobytes()
 
 
 def test_job_when_cancelled_in_a_pass_then_its_replicas_stop_and_stay_warm(ray: RayBench, tmp_path: Path) -> None:

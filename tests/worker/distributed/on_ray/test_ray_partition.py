@@ -2,9 +2,11 @@
 
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
@@ -16,7 +18,7 @@ import pytest
 from tests.support.polling import wait_until
 from tests.worker.distributed.conftest import ENGINE, ROOT
 from tests.worker.distributed.on_ray.hosts import Hosts, missing
-from tests.worker.distributed.on_ray.ray_bench import NEEDS_RAY, arrays_of, equal, held
+from tests.worker.distributed.on_ray.ray_bench import LAST_CLUSTER, NEEDS_RAY, arrays_of, equal, held
 from tests.worker.process.conftest import Bench, gone
 from unitrank_schemas.base import Json
 from unitrank_store.redis.connection import connect
@@ -40,8 +42,15 @@ class Machines:
     def __init__(self, hosts: Hosts, bench: Bench, stack: ExitStack) -> None:
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.hosts, self.bench = hosts, bench
+        self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+        stack.callback(shutil.rmtree, self.folder)
         self.settings = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
-        nodes = {"UNITRANK_STATE": str(bench.state), "UNITRANK_CONFINEMENT": "off", "PYTHONPATH": path}
+        nodes = {
+            "UNITRANK_STATE": str(bench.state),
+            "UNITRANK_CONFINEMENT": "off",
+            "PYTHONPATH": path,
+            "RAY_TMPDIR": str(self.folder),
+        }
         self.address = f"{hosts.address(0)}:6379"
         self.processes: list[subprocess.Popen[bytes]] = []
         stack.callback(self.end)
@@ -91,6 +100,11 @@ def machines(importable: None, server: EmbeddedServer, tmp_path_factory: pytest.
         machines = Machines(hosts, bench, stack)
         stack.callback(bench.close)
         yield machines
+
+
+def test_hosts_when_they_run_then_other_programs_of_the_machine_do_not_find_their_cluster(machines: Machines) -> None:
+    assert (machines.folder / "ray/ray_current_cluster").read_text() == machines.address
+    assert not LAST_CLUSTER.exists() or LAST_CLUSTER.read_text() != machines.address
 
 
 def test_host_when_cut_off_for_20_s_and_brought_back_then_nothing_is_lost_and_nothing_counts_twice(
