@@ -1,9 +1,9 @@
 """RQ's queue with fair turns, from which each worker takes its jobs."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import redis
 import structlog
@@ -36,6 +36,13 @@ class Chooser(Protocol):
         ...
 
 
+class TakenEntry(NamedTuple):
+    """An id that a worker has taken, and the reply of HGETALL for RQ's entry, or its error."""
+
+    id: str
+    entry: Mapping[bytes, bytes] | Exception
+
+
 class FairQueue(Queue):
     """RQ's queue, but its jobs first wait in the lines of `fair_order`.
 
@@ -62,13 +69,13 @@ class FairQueue(Queue):
         """
         (queue,) = queues
         assert isinstance(queue, FairQueue)
-        while (id := queue.take(timeout)) is not None:
+        while (taken := queue.take(timeout)) is not None:
             # The job's entry has expired, or is malformed.
             with suppress(NoSuchJobError):
-                return SafeJob.fetch(id, connection=connection, serializer=queue.serializer), queue
+                return SafeJob.of(*taken, connection, queue.serializer), queue
         return None
 
-    def take(self, timeout: int | None) -> str | None:
+    def take(self, timeout: int | None) -> TakenEntry | None:
         """Take the next id from the queue, and let the following id have its turn.
 
         `timeout`: seconds to wait for an id, after which it raises DequeueTimeout; None returns
@@ -77,7 +84,7 @@ class FairQueue(Queue):
         until = time.monotonic() + (timeout or 0)
         while True:
             if (claimed := self._claim()) is not None:
-                return claimed
+                return TakenEntry(claimed, self._feed(claimed))
             try:
                 moved = self.lmove(self.connection, self.key, timeout if self.chooser is None else timeout and CLAIM_SECONDS)
             except DequeueTimeout:
@@ -92,8 +99,11 @@ class FairQueue(Queue):
                 raise DequeueTimeout(timeout, self.key) from error
             if moved is None:
                 return None
-            if (chosen := self._choose(text(moved[1]))) is not None:
-                return chosen
+            id = text(moved[1])
+            chosen = self._choose(id)
+            entry = self._feed(chosen or id)
+            if chosen is not None:
+                return TakenEntry(chosen, entry)
 
     def _claim(self) -> str | None:
         with suppress(redis.exceptions.ResponseError):
@@ -101,13 +111,20 @@ class FairQueue(Queue):
         return None
 
     def _choose(self, id: str) -> str | None:
-        # If the choice fails, the id keeps its turn. If `feed` fails, the reaper feeds the queue.
-        chosen: str | None = id
+        # If the choice fails, the id keeps its turn.
         with suppress(redis.exceptions.RedisError):
-            chosen = self.chooser.choose(id) if self.chooser is not None else id
-        with suppress(redis.exceptions.RedisError):
-            feed(self.connection, self.name, taken=chosen)
-        return chosen
+            return self.chooser.choose(id) if self.chooser is not None else id
+        return id
+
+    def _feed(self, taken: str) -> Any:
+        """Let the following id have its turn, and return the entry of the taken id.
+
+        If `feed` fails, the reaper feeds the queue. Any: redis-py types no reply.
+        """
+        with self.connection.pipeline(transaction=False) as pipeline:
+            feed(pipeline, self.name, taken=taken)
+            pipeline.hgetall(SafeJob.key_for(taken))
+            return pipeline.execute(raise_on_error=False)[1]
 
     def push_job_id(self, job_id: str, pipeline: Pipeline | None = None, at_front: bool = False) -> None:
         """Add an id to its line; with `at_front`, put it at the head of RQ's queue instead."""

@@ -6,6 +6,8 @@ holds the name of a function, which is only compared and never imported. A `Safe
 callbacks, webhooks, dependencies and retries.
 """
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NoReturn, cast
 
 import redis
@@ -58,21 +60,28 @@ class SafeJob(Job):
 
     @classmethod
     def fetch(cls, id: str, connection: redis.Redis | None = None, serializer: Any = None) -> "SafeJob":  # Any: as RQ declares it
-        """Return the entry with this id.
+        """Read and return the entry with this id.
 
         Raises NoSuchJobError if it does not exist, and also if it is malformed: RQ then continues
         with the next entry.
         """
-        try:
+        with _as_missing(id):
             return cast("SafeJob", super().fetch(id, connection=connection, serializer=serializer))
-        except NoSuchJobError:
-            raise
-        except Exception as error:
-            if unavailable_reason(error):
-                raise
-            # RQ parses text, compressed data and times of the entry, and each may raise another
-            # error. A forged entry must not stop a worker.
-            raise NoSuchJobError(f"the queue's entry {id[:64]!r} is not a valid job") from error
+
+    @classmethod
+    def of(cls, id: str, entry: Mapping[bytes, bytes] | Exception, connection: redis.Redis, serializer: Any) -> "SafeJob":
+        """Return the entry with this id from the reply of HGETALL. Raises as `fetch`.
+
+        Any: as RQ declares it.
+        """
+        with _as_missing(id):
+            if isinstance(entry, Exception):
+                raise entry
+            if not entry:
+                raise NoSuchJobError(f"the queue has no entry {id[:64]!r}")
+            job = cls(id, connection=connection, serializer=serializer)
+            job.restore(entry)
+        return job
 
     def restore(self, raw_data: Any) -> Any:  # Any: as RQ declares it
         """Read the stored entry, but drop every part by which RQ would call another function."""
@@ -82,3 +91,20 @@ class SafeJob(Job):
         self._dependency_ids = []
         self.retries_left = self.repeats_left = None
         return result
+
+
+@contextmanager
+def _as_missing(id: str) -> Iterator[None]:
+    """Raise NoSuchJobError in place of every error but that of a store that cannot serve.
+
+    RQ parses text, compressed data and times of the entry, and each may raise another error. A
+    forged entry must not stop a worker.
+    """
+    try:
+        yield
+    except NoSuchJobError:
+        raise
+    except Exception as error:
+        if unavailable_reason(error):
+            raise
+        raise NoSuchJobError(f"the queue's entry {id[:64]!r} is not a valid job") from error

@@ -65,10 +65,10 @@ class Worker:
 
     def take(self, jobs: dict[str, JobRecord]) -> JobRecord | None:
         """Run the next job; None without a job."""
-        id = self.queue.take(None)
-        if id is None:
+        taken = self.queue.take(None)
+        if taken is None:
             return None
-        record = jobs[record_id(id)]
+        record = jobs[record_id(taken.id)]
         digest = record.resolved["model"]["digest"]
         self.warm = [*(each for each in self.warm if each != digest), digest][-self._models :]
         return record
@@ -347,5 +347,7 @@ def test_idle_worker_when_a_job_is_left_for_it_then_takes_it_within_the_time_of_
         raise DequeueTimeout(1, "queue")
 
     monkeypatch.setattr(large.queue, "lmove", no_id_for_a_second)
+    taken = large.queue.take(60)
 
-    assert large.queue.take(60) == f"{next(iter(jobs))}-0"
+    assert taken is not None
+    assert taken.id == f"{next(iter(jobs))}-0"

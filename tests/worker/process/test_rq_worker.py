@@ -11,7 +11,7 @@ from rq.exceptions import StopRequested
 from tests.support.polling import wait_until
 from tests.worker.process.conftest import REQUEST, Bench, cancel, gone
 from unitrank_store.observability.throughput import Throughput
-from unitrank_store.queue.rq_queue import enqueue_job
+from unitrank_store.queue.rq_queue import JOBS, enqueue_job
 from unitrank_store.worker_registry import WorkerRegistry
 from unitrank_worker.process.rq_worker import WarmWorker
 
@@ -34,6 +34,21 @@ def test_speed_when_a_job_has_run_then_is_noted(shared: Bench) -> None:
 
     # A job ends before its speed is recorded.
     wait_until(lambda: (Throughput(shared.connection).rate("cpu") or 0) > 1e6, "the speed is noted")
+
+
+def test_registries_of_rq_when_a_job_has_ended_then_hold_nothing_of_it(shared: Bench) -> None:
+    id = shared.submit()
+    shared.ended(id)
+    shared.idle()
+    (worker,) = shared.connection.smembers("rq:workers")
+    entry = shared.connection.hgetall(worker)
+
+    assert not [key for key in shared.connection.scan_iter("rq:*") if id.encode() in key]
+    assert not shared.connection.zcard(f"rq:wip:{JOBS}")
+    assert b"current_job" not in entry
+    assert float(entry[b"current_job_working_time"]) == 0
+    # The entry of an idle worker must not expire before RQ's next heartbeat.
+    assert shared.connection.ttl(worker) > 60
 
 
 def test_child_when_jobs_follow_each_other_then_stays_warm(shared: Bench) -> None:

@@ -125,7 +125,7 @@ class WarmWorker(PatientWorker):
             # Not at once: most jobs end before the registry needs their ids. The heartbeat's thread
             # sends the change, also while files take long to open.
             self.heartbeats.working_on(job.record_id, self.children.models(), at_once=False)
-            self.prepare_job_execution(job, remove_from_intermediate_queue=True)
+        self.begin_execution(job, genuine=self._run.is_genuine)
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """Wait for the end of the job; return the child's process id, a status and None.
@@ -224,7 +224,7 @@ class WarmWorker(PatientWorker):
             if not run.is_genuine:
                 self.connection.lrem(queue.intermediate_queue_key, 1, job.id)
                 raise Forged("the queue holds an entry that Unitrank did not write")
-            self.handle_job_success(job, queue, registry)
+            self.end_execution(job)
         except Exception as error:
             log.warning("RQ entry not closed", worker=self._worker_name, rq_job=job.id, error=repr(error))
             try:
