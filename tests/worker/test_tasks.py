@@ -32,7 +32,7 @@ from unitrank_tables import ChunkDigests, VerifiedChunks
 from unitrank_tables.chunk_digests import VerifiedMap
 from unitrank_tables.errors import BadTable
 from unitrank_tables.part import Part, decode_part, encode_part
-from unitrank_worker.attempts import job_attempt
+from unitrank_worker.attempts import part_exchange
 from unitrank_worker.attempts import stores as stores_module
 from unitrank_worker.attempts.attempt import Attempt, CannotRun, Order, problem_of
 from unitrank_worker.attempts.device_memory import DeviceMemory
@@ -523,12 +523,12 @@ def test_spans_when_a_child_floods_then_few_reach_the_trace(stores: Stores, monk
 
 
 def test_parts_when_a_child_asks_for_many_then_the_answer_has_an_end(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_attempt, "ANSWER_BYTES", 1)
+    monkeypatch.setattr(part_exchange, "ANSWER_BYTES", 1)
     attempt = begun(stores, contents(stores))
-    names = [f"{number:x}" for number in range(3 * job_attempt.FINGERPRINTS_AT_ONCE)]
+    names = [f"{number:x}" for number in range(3 * part_exchange.FINGERPRINTS_AT_ONCE)]
     for name in names:
         attempt.take(Message({"keep_part": name}, encode_part(Part())))
     answer = attempt.take(Message({"find_parts": names}))
     assert answer is not None
 
-    assert len(answer.content["parts"]) == job_attempt.FINGERPRINTS_AT_ONCE
+    assert len(answer.content["parts"]) == part_exchange.FINGERPRINTS_AT_ONCE

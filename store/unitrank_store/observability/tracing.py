@@ -86,6 +86,11 @@ def configure(process: str, environment: Mapping[str, str] = os.environ) -> None
         log.warning("traces not sent", reason=f"an environment variable OTEL_* is malformed: {error}")
 
 
+def enabled() -> bool:
+    """Return whether this process traces."""
+    return not isinstance(_tracer, _Off)
+
+
 def carried() -> Json:
     """Return the fields that connect a job's record with the current trace."""
     carrier = _tracer.carrier()

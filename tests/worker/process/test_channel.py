@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from tests.support.clock import Clock
-from unitrank_worker.process.channel import Channel, Closed, Message
+from unitrank_worker.process.channel import HELD_BYTES, READ_BYTES, Channel, Closed, Message
 
 
 @pytest.fixture
@@ -34,6 +34,28 @@ def test_messages_when_they_come_in_pieces_or_together_then_each_is_whole(ends: 
 
     assert channel.receive(1.0) == Message({"b": 2}, b"x\ny")
     assert channel.receive(1.0) == Message({})
+
+
+def test_message_when_held_then_comes_with_the_next_one(ends: tuple[Channel, socket.socket]) -> None:
+    channel, theirs = ends
+    channel.hold({"a": 1}, b"xy")
+    theirs.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        theirs.recv(1)
+    channel.send({"b": 2})
+
+    assert theirs.recv(1000) == b'{"a": 1, "bytes": 2}\nxy{"b": 2}\n'
+
+
+def test_message_when_too_large_to_be_held_then_is_sent_after_the_held_ones(ends: tuple[Channel, socket.socket]) -> None:
+    channel, theirs = ends
+    channel.hold({"a": 1})
+    channel.hold({"b": 2}, bytes(HELD_BYTES))
+    received = b""
+    while not received.endswith(bytes(HELD_BYTES)):
+        received += theirs.recv(READ_BYTES)
+
+    assert received == b'{"a": 1}\n{"b": 2, "bytes": 65536}\n' + bytes(HELD_BYTES)
 
 
 def test_channel_when_the_other_side_has_ended_then_raises(ends: tuple[Channel, socket.socket]) -> None:

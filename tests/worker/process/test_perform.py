@@ -146,6 +146,26 @@ def test_job_when_ordered_then_the_engine_reads_the_files_and_its_result_comes_b
     }
 
 
+def test_job_when_it_uses_no_earlier_part_and_is_not_traced_then_asks_and_sends_less(table: Path, tmp_path: Path) -> None:
+    with served(Stepping(), tmp_path) as parent:
+        order(parent, ORDER | {"resolved": {"clean": "c", "fresh": True}, "spans": False}, table)
+        messages = [received(parent).content for _ in range(3)]
+
+    assert messages[0] == {"keep_part": "c"}
+    assert messages[1]["result"] == {"parts": []}
+    assert messages[2]["end"] == "succeeded"
+
+
+def test_owner_when_its_job_uses_no_earlier_part_then_asks_for_its_replicas(table: Path, tmp_path: Path) -> None:
+    with served(Stepping(), tmp_path) as parent:
+        order(parent, ORDER | {"resolved": {"clean": "c", "fresh": True}, "role": "owner"}, table)
+
+        assert received(parent).content == {"find_parts": ["a", "b"]}
+        parent.send({"parts": []})
+        while "end" not in received(parent).content:
+            pass
+
+
 def test_job_when_it_gets_a_stop_then_ends_at_its_next_report_and_the_child_goes_on(table: Path, tmp_path: Path) -> None:
     with served(Endless(), tmp_path) as parent:
         for _ in range(2):

@@ -1,6 +1,5 @@
 """An attempt at a job."""
 
-import re
 import time
 from collections.abc import Callable, Collection
 
@@ -17,6 +16,7 @@ from unitrank_store.observability.throughput import OPERATIONS_PER_SECOND
 from unitrank_store.results.result_store import ResultLocation
 from unitrank_worker.attempts.attempt import Answer, CannotRun, Order, Retry, log_end, opened, problem_of
 from unitrank_worker.attempts.child_messages import MOST_CHARACTERS, checked_progress
+from unitrank_worker.attempts.part_exchange import PartExchange
 from unitrank_worker.attempts.progress import ProgressWriter
 from unitrank_worker.attempts.shard_reads import ShardReads
 from unitrank_worker.attempts.stores import Stores
@@ -28,12 +28,6 @@ log = structlog.get_logger()
 
 PROGRESS_SECONDS = 0.1
 """Shortest time between two writes of progress, in seconds."""
-FINGERPRINT = re.compile("[0-9a-f]{1,64}")
-MOST_FINGERPRINTS = 10_000
-"""Largest number of parts that a child may request in one message."""
-FINGERPRINTS_AT_ONCE = 32
-ANSWER_BYTES = 256 << 20
-"""An answer with this many bytes of parts leaves out the other parts; the child computes them."""
 MOST_SPANS = 100
 """Largest number of spans of one attempt; further spans are dropped."""
 CLOCK_SECONDS = 60.0
@@ -59,15 +53,15 @@ class JobAttempt:
         self.record = record
         self._stores = stores
         self._progress = ProgressWriter(stores.jobs, record, PROGRESS_SECONDS)
-        self._parts = stores.parts.of(record.tenant, fresh=bool(record.resolved.get("fresh")))
+        self._parts = PartExchange(stores.parts.of(record.tenant, fresh=bool(record.resolved.get("fresh"))))
         self._outcome: Message | None = None
         self._spans = 0
         self._shards = ShardReads(stores.blobs, ())
         self._handlers: dict[str, Callable[[Message], Answer]] = {
             "progress": self._take_progress,
             "span": self._take_span,
-            "find_parts": self._find_parts,
-            "keep_part": self._keep_part,
+            "find_parts": self._parts.find,
+            "keep_part": self._parts.keep,
             "read_shards": lambda message: self._shards.prepare(message),
             "result": self._take_result,
         }
@@ -101,6 +95,7 @@ class JobAttempt:
             "manifest": None if resolved.get("checked") else model.manifest,
             "about": bound("job", self.record) | {"attempt": self.record.attempt},
             "further": list(further),
+            "spans": tracing.enabled(),
         }
         kinds = ["dataset"] * len(datasets) + ["model"] * len(models)
         missing = [MISSING_DATASET] + [MISSING_SCORES] * len(further) + [MISSING_MODEL] * len(models)
@@ -162,6 +157,7 @@ class JobAttempt:
             stored = location
             retry(lambda: results.settle(stored, published=ended))
             self._count()
+        self._parts.write()
 
     def abandon(self) -> None:
         """As in `Attempt`. A job's result is not written before its end."""
@@ -211,19 +207,6 @@ class JobAttempt:
         if self._spans <= MOST_SPANS and 0 <= since <= until <= time.time() + CLOCK_SECONDS:
             tracing.past(name[:MOST_CHARACTERS], since=since, until=until)
 
-    def _find_parts(self, message: Message) -> Message:
-        requested = message.content["find_parts"][:MOST_FINGERPRINTS]
-        fingerprints = [_checked_fingerprint(fingerprint) for fingerprint in requested]
-        parts: dict[str, bytes] = {}
-        for start in range(0, len(fingerprints), FINGERPRINTS_AT_ONCE):
-            if sum(map(len, parts.values())) < ANSWER_BYTES:
-                parts |= self._parts.get(fingerprints[start : start + FINGERPRINTS_AT_ONCE])
-        sizes = [[fingerprint, len(data)] for fingerprint, data in parts.items()]
-        return Message({"parts": sizes}, b"".join(parts.values()))
-
-    def _keep_part(self, message: Message) -> None:
-        self._parts.put({_checked_fingerprint(message.content["keep_part"]): message.payload})
-
     def _take_result(self, message: Message) -> None:
         if not isinstance(message.content["result"], dict):
             raise TypeError("the summary is not an object")
@@ -231,13 +214,6 @@ class JobAttempt:
         if message.content["progress"] is not None:
             checked_progress(message.content["progress"])
         self._outcome = message
-
-
-def _checked_fingerprint(fingerprint: object) -> str:
-    """The fingerprint, which becomes part of a Redis key. Raises ValueError if it is malformed."""
-    if not isinstance(fingerprint, str) or not FINGERPRINT.fullmatch(fingerprint):
-        raise ValueError(f"{fingerprint!r:.80} is not a fingerprint; it must have 1 to 64 hexadecimal digits")
-    return fingerprint
 
 
 def _rankings(summary: Json) -> Json:

@@ -19,6 +19,8 @@ from unitrank_schemas.base import Json
 READ_BYTES = 1 << 20
 MOST_FILES = 80
 """A job has at most 64 datasets of scores beside its dataset and its model."""
+HELD_BYTES = 64 << 10
+"""Most bytes that wait for the next message."""
 LINE_BYTES = 64 << 20
 """Longest line of a message."""
 
@@ -73,14 +75,22 @@ class Channel:
         self._buffer = bytearray()
         self._files: list[int] = []
         self._header: tuple[Json, int, int] | None = None
+        self._held = bytearray()
         end.settimeout(send_seconds)
+
+    def hold(self, content: Json, payload: bytes = b"") -> None:
+        """Send a message together with the next one, so that the other side wakes only once.
+
+        It is sent at once if more than `HELD_BYTES` would wait. Raises Closed.
+        """
+        if len(self._held) + len(payload) > HELD_BYTES:
+            self.send(content, payload)
+            return
+        self._held += _line(content, payload, 0) + payload
 
     def send(self, content: Json, payload: bytes = b"", files: Sequence[int] = ()) -> None:
         """Send a message with open files. The caller closes the files. Raises Closed."""
-        counts = {"bytes": len(payload)} if payload else {}
-        if files:
-            counts |= {"files": len(files)}
-        line = json.dumps(content | counts).encode() + b"\n"
+        line, self._held = bytes(self._held) + _line(content, payload, len(files)), bytearray()
         try:
             if files:
                 rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))
@@ -161,3 +171,9 @@ class Channel:
         if not data:
             raise Closed("the other side has ended")
         self._buffer += data
+
+
+def _line(content: Json, payload: bytes, files: int) -> bytes:
+    """The line of a message. `files`: number of files that are sent with it."""
+    counts = {name: count for name, count in (("bytes", len(payload)), ("files", files)) if count}
+    return json.dumps(content | counts).encode() + b"\n"

@@ -53,10 +53,12 @@ class ParentParts:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self.fresh = False
+        """True for a job that uses no earlier part: the parent would answer without one."""
 
     def get(self, fingerprints: Sequence[str]) -> dict[str, Part]:
         """The parts that the store has. Raises Cancelled if the parent sends a stop instead."""
-        if not fingerprints:
+        if not fingerprints or self.fresh:
             return {}
         self._channel.send({"find_parts": list(fingerprints)})
         while (answer := self._channel.receive()) is None or "parts" not in answer.content:
@@ -78,7 +80,7 @@ class ParentParts:
                 continue
             data = encode_part(part)
             if len(data) <= self._channel.payload_bytes:
-                self._channel.send({"keep_part": fingerprint}, data)
+                self._channel.hold({"keep_part": fingerprint}, data)
 
 
 class ParentShards:

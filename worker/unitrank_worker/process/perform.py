@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -60,6 +61,8 @@ def warm_models(engine: Engine) -> list[Json]:
 def _run_job(order: Message, channel: Channel, engine: Engine, scratch: Path) -> None:
     content = order.content
     role = ROLES[content.get("role", "local")](channel)
+    # Replicas ask for the parts that their owner got, so the owner of a divided job asks always.
+    role.parts.fresh = bool(content["resolved"].get("fresh")) and "role" not in content
     role.report.raise_if_stopped()
     table, *others = order.paths()
     further = content.get("further", [])
@@ -78,7 +81,7 @@ def _run_job(order: Message, channel: Channel, engine: Engine, scratch: Path) ->
         },
         manifest=content["manifest"],
         parts=role.parts,
-        span=nullcontext if role.is_replica else lambda stage: span(channel, stage),
+        span=partial(span, channel) if content.get("spans", True) and not role.is_replica else nullcontext,
         runner=role.runner,
         shards=lambda number: ParentShards(channel, number),
     )
@@ -87,7 +90,7 @@ def _run_job(order: Message, channel: Channel, engine: Engine, scratch: Path) ->
     seconds = time.monotonic() - since
     if not role.is_replica:
         result = _completed(summary, role.nodes, content.get("warnings", []))
-        channel.send({"result": result, "progress": role.report.last, "seconds": seconds}, encode_arrays(arrays))
+        channel.hold({"result": result, "progress": role.report.last, "seconds": seconds}, encode_arrays(arrays))
 
 
 def _completed(summary: Json, nodes: int | None, warnings: Sequence[Json]) -> Json:
