@@ -24,10 +24,11 @@ def start(stores: Stores, id: str, *, worker: str, number: int | None) -> Attemp
     `number`: number of the attempt that was put into the queue.
     """
     kind = stores.jobs.kind
-    if stores.jobs.start(id, worker, number) is None:
+    record = stores.jobs.begin(id, worker, number)
+    if record is None:
         log.info("attempt not started", kind=kind, job=id)
         return None
-    return ATTEMPTS[kind](stores, stores.jobs.get(id))
+    return ATTEMPTS[kind](stores, record)
 
 
 def tenant_of(stores: Stores, id: str, worker: str) -> str | None:

@@ -133,9 +133,24 @@ class RecordTable:
 
     def change(self, id: str, change: RecordChange) -> ChangeOutcome:
         """Make the change if the record is in the expected state."""
+        return _outcome(self._run(self._redis, id, change))
+
+    def change_and_read(self, id: str, change: RecordChange) -> JobRecord | None:
+        """Make the change, and return the record after it; None if the change was not made.
+
+        Both are one transaction, in one round trip.
+        """
+        with self._redis.pipeline() as pipeline:
+            self._run(pipeline, id, change)
+            pipeline.hgetall(self.key(id))
+            reply, stored = pipeline.execute()
+        return _decoded(decode, stored, id) if _outcome(reply).changed else None
+
+    def _run(self, client: redis.Redis, id: str, change: RecordChange) -> Any:
+        """Run the script of a change, or queue it on a pipeline. Any: redis-py types no reply."""
         by_status = keyspace.records_by_status(self.kind, "")
-        accepted, status, attempt = _CHANGE(
-            self._redis,
+        return _CHANGE(
+            client,
             [
                 self.key(id),
                 keyspace.events(self.kind, id),
@@ -161,7 +176,6 @@ class RecordTable:
                 "due": keyspace.due(""),
             },
         )
-        return ChangeOutcome(bool(accepted), text(status), int(attempt) if attempt else None)
 
     def release(self, content_key: str) -> list[JobRecord]:
         """Release the records that wait for a model or a dataset, and return all of them.
@@ -175,6 +189,11 @@ class RecordTable:
     def key(self, id: str) -> str:
         """Return the key of the record's hash."""
         return keyspace.record(self.kind, id)
+
+
+def _outcome(reply: Any) -> ChangeOutcome:
+    accepted, status, attempt = reply
+    return ChangeOutcome(bool(accepted), text(status), int(attempt) if attempt else None)
 
 
 def _event_of(change: RecordChange) -> dict[str, str]:

@@ -96,21 +96,25 @@ class JobStates:
         return self._records.glance([id]).get(id)
 
     def start(self, id: str, worker: str, number: int | None = None) -> int | None:
-        """Change a queued record to running, and return the number of its attempt.
+        """Change a queued record to running as `begin` does; return the number of its attempt."""
+        record = self.begin(id, worker, number)
+        return record.attempt if record is not None else None
+
+    def begin(self, id: str, worker: str, number: int | None = None) -> JobRecord | None:
+        """Change a queued record to running, and return the running record.
 
         Returns None if the job may not run: it was cancelled, or another worker runs it.
         `number`: the attempt that the queue's entry belongs to. An entry of an earlier attempt
-        starts nothing.
+        starts nothing. None starts the record's next attempt.
         """
-        try:
-            record = self.get(id)
-        except RecordNotFound:
-            return None
-        if number not in (None, record.attempt + 1):
-            return None
-        fields = {"attempt": record.attempt + 1, "started_at": time.time(), "worker": worker, "progress": None}
-        started = self._change(id, "running", expected=["queued"], attempt=record.attempt, fields=fields)
-        return record.attempt + 1 if started else None
+        if number is None:
+            state = self.state(id)
+            if state is None:
+                return None
+            number = state.attempt + 1
+        fields = {"attempt": number, "started_at": time.time(), "worker": worker, "progress": None}
+        change = RecordChange(expected=["queued"], attempt=number - 1, status="running", fields=fields)
+        return self._records.change_and_read(id, change)
 
     def progress(self, id: str, attempt: int, progress: Json) -> Written:
         """Write an attempt's progress.

@@ -44,7 +44,10 @@ class LuaScript:
 
     @cached_property
     def _text(self) -> str:
-        return files(self._package).joinpath(self._name).read_text(encoding="utf-8")
+        # Without comments: the server reads and hashes the text at each call on a pipeline. Lines
+        # keep their numbers, for the server's error messages.
+        lines = files(self._package).joinpath(self._name).read_text(encoding="utf-8").splitlines()
+        return "\n".join("" if line.lstrip().startswith("--") else line for line in lines)
 
     @cached_property
     def _digest(self) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import redis
+from redis.client import Pipeline
 
 from unitrank_store.blobs.digests import digest_of, verified
 from unitrank_store.errors import Corrupt, RecordNotFound
@@ -38,7 +39,9 @@ class ChunkStore:
         digest = digest_of(data)
         try:
             if len(data) <= CHUNK:
-                self._put_one_chunk(digest, data, seconds, owner)
+                with self._redis.pipeline() as pipeline:
+                    self.queue(pipeline, digest, data, seconds, owner=owner)
+                    pipeline.execute()
             elif not self._claim(digest, len(data), seconds, owner):
                 self._write(digest, data, seconds)
                 self._claim(digest, len(data), seconds, owner, complete=True)
@@ -46,6 +49,16 @@ class ChunkStore:
             self.drop(digest, len(data), owner=owner)
             raise
         return digest
+
+    def queue(self, pipeline: Pipeline, digest: str, data: bytes, seconds: int, *, owner: str) -> None:
+        """Queue the commands that store a content of at most one chunk. `digest`: its digest.
+
+        SET gives the chunk the lifetime of this claim. If another claim is longer, the script then
+        extends the lifetime.
+        """
+        if data:
+            pipeline.set(keyspace.chunk(digest, 0), data, ex=seconds)
+        _run_claim(pipeline, digest, len(data), seconds, owner, complete=True)
 
     def get(self, digest: str) -> bytes:
         """Return a content. Raises RecordNotFound and Corrupt."""
@@ -68,18 +81,6 @@ class ChunkStore:
         Repeating the call changes nothing. `size`: bytes of the content.
         """
         _DROP(self._redis, _keys(digest, size), owner=owner)
-
-    def _put_one_chunk(self, digest: str, data: bytes, seconds: int, owner: str) -> None:
-        """Store a content of one chunk in one round trip.
-
-        SET gives the chunk the lifetime of this claim. If another claim is longer, the script then
-        extends the lifetime.
-        """
-        with self._redis.pipeline() as pipeline:
-            if data:
-                pipeline.set(keyspace.chunk(digest, 0), data, ex=seconds)
-            _run_claim(pipeline, digest, len(data), seconds, owner, complete=True)
-            pipeline.execute()
 
     def _claim(self, digest: str, size: int, seconds: int, owner: str, *, complete: bool = False) -> bool:
         """Claim a content, and return whether all its chunks are written."""

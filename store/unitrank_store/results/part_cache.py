@@ -18,7 +18,7 @@ import redis
 import structlog
 
 from unitrank_store.redis import keyspace
-from unitrank_store.redis.memory import memory
+from unitrank_store.redis.memory import RecentMemory
 from unitrank_store.redis.scripts import LuaScript
 from unitrank_store.results.chunks import CHUNK
 from unitrank_store.settings import Settings
@@ -57,6 +57,7 @@ class PartCache:
 
     def __init__(self, connection: redis.Redis, settings: Settings) -> None:
         self._redis = connection
+        self._memory = RecentMemory(connection)
         self._limit = settings.parts_bytes
         self._seconds = settings.result_ttl
 
@@ -142,7 +143,7 @@ class PartCache:
 
         The answer is 0 if the memory is unknown: parts could take the room of results.
         """
-        if (server := memory(self._redis)) is None:
+        if (server := self._memory.read()) is None:
             return 0
         return ROOM * server.limit - server.used if server.limit else math.inf
 

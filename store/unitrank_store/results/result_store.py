@@ -25,7 +25,7 @@ from unitrank_store.errors import Full, SizeExceeded
 from unitrank_store.full import full_reason
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import texts
-from unitrank_store.redis.memory import memory
+from unitrank_store.redis.memory import RecentMemory
 from unitrank_store.results.array_file import ArrayFile
 from unitrank_store.results.chunks import CHUNK, ChunkStore
 from unitrank_store.results.part_cache import PartCache
@@ -73,6 +73,7 @@ class ResultStore:
         self._chunks = ChunkStore(connection)
         self._owners = BlobOwners(connection, blobs)
         self._parts = PartCache(connection, settings)
+        self._memory = RecentMemory(connection)
 
     def put(self, summary: Json, arrays: Arrays, job: str = "", attempt: int = 0) -> ResultLocation:
         """Encode and store a result, as `put_encoded` does.
@@ -114,7 +115,7 @@ class ResultStore:
         Raises Full if the queue would have too little memory left. If the server's memory is
         unknown, only a write shows that it is full.
         """
-        if (server := memory(self._redis)) is None:
+        if (server := self._memory.read()) is None:
             return
         used, limit = server
         over = used + size - int(ROOM * limit)
@@ -247,7 +248,6 @@ class ResultStore:
         return len(expired)
 
     def _stored(self, text: bytes, data: bytes, place: Literal["redis", "blobs"], job: str, attempt: int) -> ResultLocation:
-        put = self._chunks.put if place == "redis" else self._put_blob
         location: ResultLocation = {
             "owner": uuid4().hex,
             "summary": digest_of(text),
@@ -256,16 +256,34 @@ class ResultStore:
             "arrays_bytes": len(data),
             "place": place,
         }
-        if job:
-            entry = UnpublishedResult(job, attempt, location)
-            self._redis.hset(keyspace.unpublished(), location["owner"], json.dumps(entry))
+        unpublished = json.dumps(UnpublishedResult(job, attempt, location)) if job else None
         try:
-            self._chunks.put(text, self._seconds, owner=location["owner"])
-            put(data, self._seconds, owner=location["owner"])
+            if place == "redis" and max(len(text), len(data)) <= CHUNK:
+                self._put_small(text, data, location, unpublished)
+            else:
+                self._put_large(text, data, location, unpublished)
         except BaseException:
             self.settle(location, published=False)
             raise
         return location
+
+    def _put_small(self, text: bytes, data: bytes, location: ResultLocation, unpublished: str | None) -> None:
+        """Store two contents of at most one chunk, in one transaction and one round trip."""
+        owner = location["owner"]
+        with self._redis.pipeline() as pipeline:
+            if unpublished is not None:
+                pipeline.hset(keyspace.unpublished(), owner, unpublished)
+            self._chunks.queue(pipeline, location["summary"], text, self._seconds, owner=owner)
+            self._chunks.queue(pipeline, location["arrays"], data, self._seconds, owner=owner)
+            pipeline.execute()
+
+    def _put_large(self, text: bytes, data: bytes, location: ResultLocation, unpublished: str | None) -> None:
+        owner = location["owner"]
+        if unpublished is not None:
+            self._redis.hset(keyspace.unpublished(), owner, unpublished)
+        self._chunks.put(text, self._seconds, owner=owner)
+        put = self._chunks.put if location["place"] == "redis" else self._put_blob
+        put(data, self._seconds, owner=owner)
 
     def _put_blob(self, data: bytes, seconds: int, *, owner: str) -> str:
         with self._blobs.writer() as sink:

@@ -38,6 +38,23 @@ def test_job_when_started_twice_then_only_one_gets_it(jobs: JobStore) -> None:
     assert jobs.get(id).worker == "a"
 
 
+def test_job_when_begun_then_the_record_is_that_of_the_running_attempt(jobs: JobStore) -> None:
+    id = jobs.create({"model": "m"}, {"flops": 1}).id
+    record = jobs.begin(id, "cpu-0", 1)
+
+    assert record == jobs.get(id)
+    assert (record.status, record.attempt, record.worker) == ("running", 1, "cpu-0")
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_job_when_begun_for_another_attempt_then_does_not_start(jobs: JobStore, number: int) -> None:
+    id = jobs.create({}).id
+
+    assert jobs.begin(id, "cpu-0", number) is None
+    assert jobs.begin("missing", "cpu-0", number) is None
+    assert jobs.get(id).status == "queued"
+
+
 def test_job_when_cancelled_before_its_start_then_never_runs(jobs: JobStore) -> None:
     id = jobs.create({}).id
 

@@ -9,7 +9,7 @@ import redis
 from tests.support.servers.redis_server import with_user
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.redis.connection import connect
-from unitrank_store.redis.memory import memory
+from unitrank_store.redis.memory import REUSE_SECONDS, RecentMemory, memory
 from unitrank_store.redis.permissions import acl_command
 from unitrank_store.results.part_cache import PartCache
 from unitrank_store.results.result_store import ResultStore
@@ -36,6 +36,40 @@ def test_memory_when_info_is_allowed_then_is_that_of_the_server(connection: redi
 
 def test_memory_when_info_is_forbidden_then_is_unknown(without_info: redis.Redis) -> None:
     assert memory(without_info) is None
+
+
+def test_recent_memory_when_it_has_room_then_is_read_again_only_after_its_time(connection: redis.Redis) -> None:
+    limit, now = connection.info("memory")["maxmemory"], 0.0
+    recent = RecentMemory(connection, lambda: now)
+    first = recent.read()
+    connection.config_set("maxmemory", limit // 2)
+    try:
+        early = recent.read()
+        now = REUSE_SECONDS
+        late = recent.read()
+    finally:
+        connection.config_set("maxmemory", limit)
+    assert first is not None
+    assert late is not None
+
+    assert early == first
+    assert late.limit == limit // 2
+
+
+def test_recent_memory_when_half_of_it_is_used_then_is_read_each_time(connection: redis.Redis) -> None:
+    server = memory(connection)
+    assert server is not None
+    recent = RecentMemory(connection, lambda: 0.0)
+    limits = [2 * server.used - 1024, 2 * server.used - 2048]
+    readings = []
+    try:
+        for limit in limits:
+            connection.config_set("maxmemory", limit)
+            readings.append(recent.read())
+    finally:
+        connection.config_set("maxmemory", server.limit)
+
+    assert [reading and reading.limit for reading in readings] == limits
 
 
 def test_result_when_memory_is_unknown_then_is_stored_and_read(without_info: redis.Redis, tmp_path: Path) -> None:
