@@ -94,7 +94,7 @@ def test_key_when_an_earlier_version_made_it_then_has_the_same_scopes(connection
 
     assert key is not None
     assert (key.name, key.scopes) == ("early", {"read", "write", "models"})
-    assert JobStore(connection).unfinished(key.id) == 1
+    assert JobStore(connection).demand(key.id).unfinished == 1
 
 
 @pytest.mark.parametrize("kind", ["job", "inspection"])

@@ -16,6 +16,8 @@ from unitrank_service.http.proxies import route_path
 from unitrank_service.observability.metrics import Metrics
 from unitrank_service.problems import problem_for, problem_response
 
+log = structlog.get_logger()
+
 JOB = re.compile(r"/v1/jobs/([0-9a-z]{26})(/|$)")
 _HEAD = "unitrank.head"
 """Key of a scope whose request is a HEAD."""
@@ -72,7 +74,7 @@ class RequestMiddleware:
                 raise
             await self.cors(problem_response(Request(scope), problem))(scope, receive, send_with_id)
         finally:
-            structlog.get_logger().info(
+            log.info(
                 "request",
                 method=scope["method"],
                 path=scope["path"],

@@ -14,7 +14,7 @@ from unitrank_service.errors import HttpProblem, InvalidBody
 from unitrank_service.http.authentication import wrong_key
 from unitrank_service.http.responses import encoded, moment
 from unitrank_service.http.wait_limits import WaitLimits
-from unitrank_store.access.api_keys import is_stored
+from unitrank_store.access.api_keys import Key, is_stored
 from unitrank_store.contents.datasets import DatasetStore
 from unitrank_store.jobs.events import follow, wait_until_ended
 from unitrank_store.jobs.idempotency import EarlierJobs
@@ -73,15 +73,17 @@ def _body(record: JobRecord, ahead: int | None, root_path: str) -> bytes:
     return encoded(state)[:-1] + b',"request":' + record.request_text.encode() + b"}"
 
 
-async def ended_within(id: str, seconds: float, key: str, *, follower: redis.asyncio.Redis, stopping: Callable[[], bool]) -> None:
+async def ended_within(id: str, seconds: float, key: Key, *, follower: redis.asyncio.Redis, stopping: Callable[[], bool]) -> None:
     """Return when the job has ended, after `seconds`, or when the service is `stopping`.
 
-    `key`: id of the request's key. Raises HttpProblem within `LOOK_SECONDS` after it was revoked.
+    Returns at once for a job that does not exist, or that the tenant of `key` does not have: the
+    time of an answer must not reveal the jobs of other tenants. `key`: key of the request.
+    Raises HttpProblem within `LOOK_SECONDS` after the key was revoked.
     """
     deadline = time.monotonic() + seconds
     while (seconds_left := deadline - time.monotonic()) > 0 and not stopping():
-        ended = await wait_until_ended(follower, id, min(seconds_left, LOOK_SECONDS))
-        if not await is_stored(follower, key):
+        ended = await wait_until_ended(follower, id, min(seconds_left, LOOK_SECONDS), tenant=key.tenant)
+        if not await is_stored(follower, key.id):
             raise wrong_key()
         if ended:
             return

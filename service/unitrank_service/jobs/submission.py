@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import redis
+from redis.client import Pipeline
 
 from unitrank_schemas.base import Json
 from unitrank_schemas.jobs import JobRequest
@@ -26,7 +27,7 @@ from unitrank_store.jobs.ids import new_id
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.observability import tracing
-from unitrank_store.queue.rq_queue import enqueue_job
+from unitrank_store.queue.rq_queue import queue_commands
 from unitrank_store.redis.claims import Claim
 from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
@@ -188,12 +189,18 @@ def _create(
         len(drafted.request.model_dump_json()) + reserves,
         jobs=stores.jobs,
         results=stores.results,
-        connection=stores.connection,
         settings=stores.settings,
     )
     datasets = stores.drafts.datasets
     if drafted.inline is not None:
         datasets.inline(drafted.inline, holder=id)
+
+    def also(pipeline: Pipeline, record: JobRecord) -> None:
+        if delivery is not None:
+            stores.deliveries.add(id, delivery, pipeline)
+        if not record.waiting_for:
+            queue_commands(pipeline, stores.connection, "job", record)
+
     try:
         record = stores.jobs.create(
             drafted.request.model_dump(mode="json"),
@@ -205,23 +212,15 @@ def _create(
             owner=key.id,
             reserves=reserves,
             submitted_by=key.name if key.id else "",
-            also=None if delivery is None else partial(stores.deliveries.add, id, delivery),
+            also=also,
         )
     except Taken:
         if drafted.inline is not None:
             datasets.release(drafted.dataset_digest, id)
         raise
-    return _enqueue(record, stores)
-
-
-def _enqueue(record: JobRecord, stores: SubmissionStores) -> JobRecord:
-    """Put the job into the queue, and return its record.
-
-    A job that waits for a content enters the queue here only if the content is ready now.
-    """
     if not record.waiting_for:
-        enqueue_job(stores.connection, record)
         return record
+    # The job enters the queue here only if its contents became ready meanwhile.
     recheck(stores.connection, stores.jobs, stores.drafts.models, stores.drafts.datasets, record.waiting_for)
     return stores.jobs.get(record.id)
 

@@ -113,12 +113,10 @@ async def get_job(request: Request, id: Id, wait: Wait = None, prefer: Prefer = 
 
     With `wait` or `Prefer: wait=N` the service answers when the job has ended, or after N seconds.
     """
-    backend, key = backend_of(request), key_of(request).id
+    backend, key = backend_of(request), key_of(request)
     seconds = wait if wait is not None else _preferred(prefer)
     if seconds and not is_head(request.scope):
-        # A job of another tenant is 404 at once, because the time of an answer must not reveal it.
-        await run_in_threadpool(backend.jobs.get, id)
-        with backend.wait_limits.hold(key):
+        with backend.wait_limits.hold(key.id):
             await ended_within(id, seconds, key, follower=backend.follower, stopping=lambda: bool(request.app.state.closing))
     return answer(request, await run_in_threadpool(lambda: _job_body(request, backend.jobs.get(id))))
 

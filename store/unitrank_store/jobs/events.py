@@ -11,6 +11,7 @@ import redis.asyncio
 from unitrank_schemas.base import Json
 from unitrank_store.jobs.record import ENDED
 from unitrank_store.redis import keyspace
+from unitrank_store.redis.decoding import text
 
 START = "0-0"
 """The position before a stream's first event."""
@@ -57,14 +58,23 @@ async def follow(
             yield None
 
 
-async def wait_until_ended(connection: redis.asyncio.Redis, id: str, seconds: float, *, kind: str = "job") -> bool:
-    """Wait at most `seconds` for a record's end; return whether it has ended or does not exist."""
+async def wait_until_ended(
+    connection: redis.asyncio.Redis, id: str, seconds: float, *, kind: str = "job", tenant: str | None = None
+) -> bool:
+    """Wait at most `seconds` for a record's end; return whether it has ended or does not exist.
+
+    `tenant`: the wait is over at once for a record of another tenant. None: of every tenant.
+    """
     deadline = time.monotonic() + seconds
     # The newest event is read before the status: an end between the two reads is a later event.
-    after = await _newest_event(connection, id, kind)
-    status = await _status(connection, id, kind)
-    if status is None or status in ENDED:
+    async with connection.pipeline(transaction=False) as pipeline:
+        pipeline.xrevrange(keyspace.events(kind, id), count=1)
+        pipeline.hmget(keyspace.record(kind, id), "status", "tenant")
+        newest, stored = await pipeline.execute()
+    status, owner = (value and text(value) for value in stored)
+    if status is None or status in ENDED or tenant not in (None, owner):
         return True
+    after = newest[0][0].decode() if newest else START
     # Each read ends by its own timeout. When a task's cancellation ended the reads, 43 of 150
     # concurrent waits never returned.
     while (remaining := deadline - time.monotonic()) > 0:
@@ -76,17 +86,6 @@ async def wait_until_ended(connection: redis.asyncio.Redis, id: str, seconds: fl
         elif not await connection.exists(keyspace.record(kind, id)):
             return True
     return False
-
-
-async def _status(connection: redis.asyncio.Redis, id: str, kind: str) -> str | None:
-    stored = await connection.hget(keyspace.record(kind, id), "status")
-    return stored.decode() if isinstance(stored, bytes) else None
-
-
-async def _newest_event(connection: redis.asyncio.Redis, id: str, kind: str) -> str:
-    # cast: redis-py types the reply as a union
-    newest = cast(list[Any], await connection.xrevrange(keyspace.events(kind, id), count=1))
-    return newest[0][0].decode() if newest else START
 
 
 async def _read(connection: redis.asyncio.Redis, stream: str, after: str, seconds: float) -> list[Event]:

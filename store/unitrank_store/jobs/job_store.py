@@ -18,7 +18,7 @@ from unitrank_store.jobs.listing.lines import JobLine, read_lines
 from unitrank_store.jobs.listing.listing import listing_of, words_of
 from unitrank_store.jobs.record import DEFAULT_TENANT, ENDED, JobRecord, Status
 from unitrank_store.jobs.records import RecordChange, RecordState
-from unitrank_store.jobs.reservations import reserve
+from unitrank_store.jobs.reservations import Demand, demand, reserve
 from unitrank_store.jobs.states import JobStates
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.claims import Claim, take
@@ -47,7 +47,7 @@ class JobStore(JobStates):
         owner: str = "",
         reserves: int = 0,
         submitted_by: str = "",
-        also: Callable[[Pipeline], None] | None = None,
+        also: Callable[[Pipeline, JobRecord], None] | None = None,
     ) -> JobRecord:
         """Create a queued record in one transaction.
 
@@ -60,7 +60,7 @@ class JobStore(JobStates):
         `owner`: id of the API key that the job counts for.
         `reserves`: bytes that the result will take in the store.
         `submitted_by`: name of that key.
-        `also`: queues further commands of the same transaction.
+        `also`: queues further commands of the same transaction, which gets the new record.
         Raises Taken, and writes nothing, if a claim fails.
         """
         id = id or new_id()
@@ -82,7 +82,7 @@ class JobStore(JobStates):
             reserve(pipeline, record.id, reserves)
             self._indexes.add(record, pipeline)
             if also is not None:
-                also(pipeline)
+                also(pipeline, record)
 
         self._redis.transaction(add, *(claim.key for claim in claims))
         return record
@@ -150,9 +150,9 @@ class JobStore(JobStates):
         """Return the number of records in a status; it may include records that have expired."""
         return self._indexes.count(status)
 
-    def unfinished(self, owner: str) -> int:
-        """Return the number of an owner's records that have not ended."""
-        return int(self._redis.scard(keyspace.records_of_owner(self.kind, owner)))
+    def demand(self, owner: str) -> Demand:
+        """Return how many records wait, how many of an owner are unfinished, and reserved bytes."""
+        return demand(self._redis, self.kind, owner)
 
     def release(self, content_key: str) -> Records:
         """A model or a dataset is ready: release the records that wait for it.

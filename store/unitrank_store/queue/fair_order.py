@@ -9,7 +9,7 @@ The lines hold transport ids: one id for each run of a job (see `rq_queue.transp
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 from redis.client import Pipeline
@@ -63,16 +63,22 @@ def in_line(connection: redis.Redis, queue: str) -> Sequence[str]:
         return [id for line in pipeline.execute() for id in texts(line)]
 
 
-def before(connection: redis.Redis, queue: str, waiting: Mapping[str, Waiting]) -> dict[str, int]:
+def queue_places(pipeline: Pipeline, queue: str, waiting: Mapping[str, Waiting]) -> None:
+    """Queue the commands whose replies `before` takes. `waiting`: the ids, each with its line."""
+    pipeline.zrange(keyspace.owners_in_line(queue), 0, -1)
+    for id, line in waiting.items():
+        pipeline.lpos(keyspace.line(queue, *line), id)
+
+
+def before(connection: redis.Redis, queue: str, waiting: Mapping[str, Waiting], replies: Sequence[Any]) -> dict[str, int]:
     """Return the number of ids that have their turn before each given id. Later ids do not count.
 
     `waiting`: the ids, each with its line. Ids that are in no line are left out.
+    `replies`: replies to the commands of `queue_places`. Any: redis-py types no reply.
     """
-    with connection.pipeline() as pipeline:
-        pipeline.zrange(keyspace.owners_in_line(queue), 0, -1)
-        for id, line in waiting.items():
-            pipeline.lpos(keyspace.line(queue, *line), id)
-        names, *positions = pipeline.execute()
+    names, *positions = replies
+    if all(position is None for position in positions):
+        return {}
     owners = texts(names)
     lengths = _lengths(connection, queue, {*owners, *(line.owner for line in waiting.values())})
     ahead = {}

@@ -8,12 +8,14 @@ import re
 from collections.abc import Iterable, Sequence
 
 import redis
+from redis.client import Pipeline
 from rq.serializers import JSONSerializer
 
 from unitrank_store.contents.models import ModelRecord
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
-from unitrank_store.queue.fair_order import Waiting, before, feed, in_line, leave
+from unitrank_store.jobs.records import Kind
+from unitrank_store.queue.fair_order import Waiting, before, feed, in_line, leave, queue_places
 from unitrank_store.queue.fair_queue import FairQueue
 from unitrank_store.queue.safe_job import FUNCTIONS, SafeJob
 from unitrank_store.redis import keyspace
@@ -33,10 +35,17 @@ def push(connection: redis.Redis, jobs: JobStore, record: JobRecord, *, front: b
 
     `front`: put the record at the head of the queue, because it was already its turn.
     """
-    queue = queue_of(connection, jobs.kind)
+    with connection.pipeline() as pipeline:
+        queue_commands(pipeline, connection, jobs.kind, record, front=front)
+        pipeline.execute()
+
+
+def queue_commands(pipeline: Pipeline, connection: redis.Redis, kind: Kind, record: JobRecord, *, front: bool = False) -> None:
+    """Add the commands of `push` to a pipeline."""
+    queue = queue_of(connection, kind)
     queue.waiting = waiting_of(record)
     job = queue.create_job(
-        FUNCTIONS[jobs.kind],
+        FUNCTIONS[kind],
         args=[record.id],
         job_id=transport_id(record.id, record.attempt),
         # No timeout of RQ: its alarm does not interrupt native code. The worker's parent process
@@ -46,7 +55,7 @@ def push(connection: redis.Redis, jobs: JobStore, record: JobRecord, *, front: b
         failure_ttl=TRANSPORT_TTL,
         description=record.id,
     )
-    queue.enqueue_job(job, at_front=front)
+    queue.enqueue_job(job, pipeline, at_front=front)
 
 
 def enqueue_job(connection: redis.Redis, record: JobRecord) -> None:
@@ -106,15 +115,18 @@ def positions(connection: redis.Redis, records: Sequence[JobRecord], kind: str =
     queued = {transport_id(record.id, record.attempt): record for record in records if record.status == "queued"}
     if not queued:
         return ahead_of
-    ahead = before(connection, queue, {id: waiting_of(record) for id, record in queued.items()})
+    # The lines are read first, as in `waiting_ids`: the commands of a transaction keep their order.
     with connection.pipeline() as pipeline:
+        queue_places(pipeline, queue, lines := {id: waiting_of(record) for id, record in queued.items()})
         pipeline.llen(keyspace.rq_queue(queue))
         for id in queued:
             pipeline.lpos(keyspace.rq_queue(queue), id)
         for id in queued:
             pipeline.lpos(keyspace.for_larger(queue), id)
-        length, *all_places = pipeline.execute()
+        replies = pipeline.execute()
     count = len(queued)
+    ahead = before(connection, queue, lines, replies[: count + 1])
+    length, *all_places = replies[count + 1 :]
     places = [place if place is not None else left for place, left in zip(all_places[:count], all_places[count:], strict=True)]
     for (id, record), place in zip(queued.items(), places, strict=True):
         if id in ahead:

@@ -163,9 +163,7 @@ def test_job_when_another_tenant_waits_for_it_then_is_not_found_at_once(
     ours, theirs = tenants
     ours.upload_all()
     id = ours.post().json()["id"]
-    monkeypatch.setattr(
-        "unitrank_service.jobs.job_resource.wait_until_ended", lambda *_: pytest.fail("the service waited for the job")
-    )
+    monkeypatch.setattr("unitrank_store.jobs.events._read", lambda *_: pytest.fail("the service waited for the job"))
 
     assert_problem(theirs.http.get(f"/v1/jobs/{id}?wait=30"), 404, "job_not_found")
 

@@ -47,7 +47,7 @@ class Desk:
         delivery = DeliveryRecord.of(owner, url)
         id = f"{len(self.jobs.list()[0]):026}"
         self.jobs.create(
-            {"webhook": {"url": url}}, id=id, also=lambda pipeline: self.backend.deliveries.add(id, delivery, pipeline)
+            {"webhook": {"url": url}}, id=id, also=lambda pipeline, record: self.backend.deliveries.add(id, delivery, pipeline)
         )
         return id
 

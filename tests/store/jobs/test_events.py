@@ -104,6 +104,13 @@ def test_wait_when_the_job_has_ended_before_then_does_not_wait(jobs: JobStore, r
     assert run(lambda client: wait_until_ended(client, id, 30))
 
 
+@pytest.mark.parametrize("tenant", ["another", ""])
+def test_wait_when_the_job_is_another_tenants_then_does_not_wait(jobs: JobStore, run: Run[bool], tenant: str) -> None:
+    id = jobs.create({}).id
+
+    assert run(lambda client: wait_until_ended(client, id, 30, tenant=tenant))
+
+
 def test_wait_when_the_time_is_over_then_is_false(jobs: JobStore, run: Run[bool]) -> None:
     id = jobs.create({}).id
 

@@ -5,7 +5,7 @@ import random
 import pytest
 import redis
 
-from unitrank_store.queue.fair_order import PRIORITIES, Waiting, before, feed, in_line, leave, line_up
+from unitrank_store.queue.fair_order import PRIORITIES, Waiting, before, feed, in_line, leave, line_up, queue_places
 from unitrank_store.redis import keyspace
 
 QUEUE = "q"
@@ -109,7 +109,9 @@ def test_before_when_many_jobs_wait_then_predicts_their_order(connection: redis.
         waiting[id] = Waiting(f"owner{generator.randrange(4)}", generator.choice(PRIORITIES))
         line_up(connection, QUEUE, waiting[id], id)
     ahead = connection.llen(keyspace.rq_queue(QUEUE))
-    expected = before(connection, QUEUE, waiting)
+    with connection.pipeline() as pipeline:
+        queue_places(pipeline, QUEUE, waiting)
+        expected = before(connection, QUEUE, waiting, pipeline.execute())
 
     order = take_all(connection)
     assert sorted(order) == sorted(waiting)

@@ -84,13 +84,13 @@ def test_reservations_when_forged_then_jobs_still_start_and_end_and_the_sum_is_c
     assert reserved(connection) >= 0
     jobs.cancel(old)
     assert connection.ttl(keyspace.record("job", old)) > 0
-    assert jobs.unfinished("x") == 1
+    assert jobs.demand("x").unfinished == 1
     Reaper(connection, Settings(state=tmp_path)).sweep()
 
     assert reserved(connection) == (0 if field == "new" else 100)
     jobs.cancel(new)
     Reaper(connection, Settings(state=tmp_path)).sweep()
-    assert (reserved(connection), jobs.unfinished("x")) == (0, 0)
+    assert (reserved(connection), jobs.demand("x").unfinished) == (0, 0)
 
 
 @pytest.mark.parametrize("value", ["9" * 30, "--5", "\u0663", "1.5"])
