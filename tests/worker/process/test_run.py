@@ -5,6 +5,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import redis
 from rq.serializers import JSONSerializer
@@ -15,6 +16,7 @@ from tests.worker.test_tasks import PROGRESS, REQUEST, at_once, contents, stores
 from unitrank_schemas.base import Json
 from unitrank_store.queue.rq_queue import enqueue_job, transport_id
 from unitrank_store.queue.safe_job import SafeJob
+from unitrank_worker.attempts.job_attempt import QUICK_BYTES
 from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.children.pool import ChildPool
 from unitrank_worker.process.background import BackgroundStep
@@ -165,7 +167,8 @@ def test_job_when_its_worker_stops_while_the_result_is_stored_then_a_late_end_ch
     monkeypatch.setattr(bed.stores.results, "put_encoded", slow)
     bed.until(lambda: bed.child.inbox)
     result = {"result": {"cost": {}, "rankings": []}, "progress": PROGRESS, "seconds": 1.0}
-    bed.child.outbox += [Message(result, save({})), Message({"end": "succeeded", "problem": None, "leaving": False})]
+    arrays = save({"x": np.zeros(QUICK_BYTES, np.uint8)})
+    bed.child.outbox += [Message(result, arrays), Message({"end": "succeeded", "problem": None, "leaving": False})]
     for _ in range(5):
         assert not bed.run.advance(MOMENT)
     bed.stores.jobs.requeue(bed.id, 1, lost=False)
@@ -175,6 +178,15 @@ def test_job_when_its_worker_stops_while_the_result_is_stored_then_a_late_end_ch
     assert stored.is_set()
     assert bed.stores.jobs.get(bed.id).status == "queued"
     assert bed.stores.results.unpublished() == []
+
+
+def test_job_when_its_result_is_small_then_the_childs_end_ends_the_record_at_once(bed: Bed) -> None:
+    bed.until(lambda: bed.child.inbox)
+    result = {"result": {"cost": {}, "rankings": []}, "progress": PROGRESS, "seconds": 1.0}
+    bed.child.outbox += [Message(result, save({})), Message({"end": "succeeded", "problem": None, "leaving": False})]
+
+    assert [bed.run.advance(MOMENT) for _ in range(2)] == [False, True]
+    assert bed.stores.jobs.get(bed.id).status == "succeeded"
 
 
 def test_step_when_it_returns_or_raises_then_the_caller_gets_that() -> None:

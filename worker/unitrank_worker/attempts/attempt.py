@@ -69,6 +69,11 @@ class Attempt(Protocol):
         """Whether the record was cancelled, or given to another attempt."""
         ...
 
+    @property
+    def ends_quickly(self) -> bool:
+        """Whether `finish` only sends a few small commands to the store."""
+        ...
+
     def finish(self, status: Status, problem: Json | None, retry: Retry) -> None:
         """Write the end into the record, with the results that the child sent."""
         ...

@@ -57,6 +57,11 @@ class InspectionAttempt:
         """Always False: an inspection writes no progress, so that it does not notice its end."""
         return False
 
+    @property
+    def ends_quickly(self) -> bool:
+        """As in `Attempt`: False, because the cleaned archive may be large."""
+        return False
+
     def finish(self, status: Status, problem: Json | None, retry: Retry) -> None:
         """Make the model ready and queue the jobs that wait for it.
 

@@ -28,6 +28,8 @@ log = structlog.get_logger()
 
 PROGRESS_SECONDS = 0.1
 """Shortest time between two writes of progress, in seconds."""
+QUICK_BYTES = 256 << 10
+"""A result with more bytes of arrays than this is stored in the background."""
 MOST_SPANS = 100
 """Largest number of spans of one attempt; further spans are dropped."""
 CLOCK_SECONDS = 60.0
@@ -129,6 +131,12 @@ class JobAttempt:
     def unwanted(self) -> bool:
         """As in `Attempt`."""
         return self._progress.stopped
+
+    @property
+    def ends_quickly(self) -> bool:
+        """As in `Attempt`: a large result takes long, and a result in the blob store may."""
+        size = len(self._outcome.payload) if self._outcome is not None else 0
+        return size <= QUICK_BYTES and self._stores.results.bytes_in_redis(size) == size
 
     def finish(self, status: Status, problem: Json | None, retry: Retry) -> None:
         """Store the result, then end the record.

@@ -69,18 +69,21 @@ class PatientWorker(Worker):
         return taken
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """As in RQ, but `fork_work_horse` calls `begin_execution`."""
+        """As in RQ, but `wait_for_horse` calls `begin_execution`."""
+        # RQ's handler of a signal to stop interrupts a worker that is not busy.
+        self._state = WorkerStatus.BUSY
         self.fork_work_horse(job, queue)
         self.monitor_work_horse(job, queue)
         self.set_state(WorkerStatus.IDLE)
 
     def begin_execution(self, job: Job, *, genuine: bool) -> None:
-        """Write the start of a job into RQ's registries, in one round trip. The worker waits.
+        """Write the start of a job into RQ's registries, in one round trip.
 
+        The job goes on if the store cannot serve: no process of Unitrank reads these registries.
         `genuine`: whether Unitrank wrote the job's entry. Another entry stays where it was taken.
         """
         self._idle_since = math.inf
-        self._repeat(lambda: self._write_start(job, genuine), self._must_stop)
+        self._without_error("start", lambda: self._write_start(job, genuine))
 
     def end_execution(self, job: Job) -> None:
         """Write the end of a job into RQ's registries, in one round trip.
@@ -93,8 +96,9 @@ class PatientWorker(Worker):
             self.increment_total_working_time(job.ended_at - job.started_at, pipeline)  # type: ignore[operator]  # both are set
             self.cleanup_execution(job, pipeline)
             pipeline.delete(job.key, ExecutionRegistry(job.id, self.connection).key)
+            pipeline.lrem(self.queues[0].intermediate_queue_key, 1, job.id)
             self.set_current_job_working_time(0, pipeline)
-            self.set_state(WorkerStatus.IDLE, pipeline)
+            pipeline.hset(self.key, "state", WorkerStatus.IDLE)
             self.heartbeat(pipeline=pipeline)
             pipeline.execute()
         self._idle_since = time.monotonic()

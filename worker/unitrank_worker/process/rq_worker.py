@@ -125,7 +125,6 @@ class WarmWorker(PatientWorker):
             # Not at once: most jobs end before the registry needs their ids. The heartbeat's thread
             # sends the change, also while files take long to open.
             self.heartbeats.working_on(job.record_id, self.children.models(), at_once=False)
-        self.begin_execution(job, genuine=self._run.is_genuine)
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """Wait for the end of the job; return the child's process id, a status and None.
@@ -141,6 +140,9 @@ class WarmWorker(PatientWorker):
             try:
                 if run.advance(POLL_SECONDS):
                     return self._end_run(run)
+                # Not before the child has its order: it then computes while this is written.
+                if run.child_works or run.looks_due:
+                    self._begin(run)
                 reason = "stopped" if time.monotonic() >= self._stop_at else self._look(run)
             except Closed:
                 # After a second SIGTERM RQ kills the child itself.
@@ -187,6 +189,11 @@ class WarmWorker(PatientWorker):
         except redis.exceptions.RedisError as error:
             log.warning("worker not unregistered", worker=self._worker_name, error=str(error))
 
+    def _begin(self, run: Run) -> None:
+        """Write the start of the run into RQ's registries, once."""
+        if self.execution is None:
+            self.begin_execution(run.job, genuine=run.is_genuine)
+
     def _look(self, run: Run) -> KillReason | None:
         """Why the child must be killed; None if it may go on.
 
@@ -203,6 +210,7 @@ class WarmWorker(PatientWorker):
         A child whose device failed, or that has grown too large, ends here.
         """
         pid = self.horse_pid
+        self._begin(run)
         run.job.ended_at = now()
         self._close_entry(run)
         if run.spoiled and run.child is not None:
@@ -242,6 +250,7 @@ class WarmWorker(PatientWorker):
 
         The tenant's next job gets the spare.
         """
+        self._begin(run)
         pid, child = self.horse_pid, run.child
         is_cold = child is not None and not child.ready
         status = (0 if child is None else self.children.remove(child)) or 1

@@ -37,6 +37,7 @@ class Run:
 
     `child`: the child of the record's tenant; None until the record was read.
     `attempt`: None until the attempt starts. `spoiled`: the child cannot run further jobs.
+    `child_works`: True from the order to the child's last message. Only then it handles a stop.
     `is_genuine`: whether Unitrank wrote the queue's entry; the entry then names a record.
     """
 
@@ -73,8 +74,7 @@ class Run:
         """The order of a job that the driver may divide, until the driver has decided."""
         self._clock = clock
         self._next_look = clock() + LOOK_SECONDS
-        self._child_works = False
-        """True from the order to the child's last message. Only then the child handles a stop."""
+        self.child_works = False
         self._stop_sent = False
         self._abandoned = False
         self._context = ExitStack()
@@ -97,9 +97,7 @@ class Run:
             return not self._begin(self.child)
         if self._held_order is not None and self._divided is not None and self.attempt is not None:
             decision = self._divided.decision(seconds)
-            if decision is not None:
-                self._decided(self.attempt, self.child, self._held_order, decision)
-            return False
+            return decision is not None and self._decided(self.attempt, self.child, self._held_order, decision)
         message = self.child.receive(seconds) if self._divided is None else self._divided.receive(self.child, seconds)
         return message is not None and self.attempt is not None and self._take(self.attempt, self.child, message)
 
@@ -108,7 +106,7 @@ class Run:
 
         None if the child may go on, or if the record was just read.
         """
-        if self._clock() < self._next_look:
+        if not self.looks_due:
             return None
         self._next_look = self._clock() + LOOK_SECONDS
         try:
@@ -120,6 +118,11 @@ class Run:
         if watch.unwanted and self.attempt is not None:
             self._send_stop()
         return reason
+
+    @property
+    def looks_due(self) -> bool:
+        """Whether it is time to read the record again, `LOOK_SECONDS` after the last time."""
+        return self._clock() >= self._next_look
 
     def watched(self) -> RunWatch:
         """The watch over the record. A forged entry has no record. Raises RedisError."""
@@ -187,39 +190,45 @@ class Run:
         except Exception as error:
             if wait_reason(error):
                 raise
-            self._finish(attempt, "failed", problem_of(error))
-            return False
+            return self._finish(attempt, "failed", problem_of(error))
         if order.head is not None and self._driver is not None:
             self._held_order, self._divided = order, DividedJob(self._driver, order.head)
             return False
         self._give(attempt, child, order, {})
         return False
 
-    def _decided(self, attempt: Attempt, child: ChildHandle, order: Order, decision: Decision) -> None:
-        """Give the child its order as the owner, or as the only process of the job."""
+    def _decided(self, attempt: Attempt, child: ChildHandle, order: Order, decision: Decision) -> bool:
+        """Give the child its order as the owner, or as the only process of the job.
+
+        Returns whether the run is over.
+        """
         self._held_order = None
         if decision.problem is None:
             self._give(attempt, child, order, {"role": "owner"})
-            return
+            return False
         self._divided = None
         if order.must_divide:
             order.close()
-            self._finish(attempt, "failed", decision.problem)
-            return
+            return self._finish(attempt, "failed", decision.problem)
         detail = f"the job ran in one process: {decision.problem['detail']}"
         self._give(attempt, child, order, {"warnings": [{"code": decision.problem["code"], "detail": detail}]})
+        return False
 
     def _give(self, attempt: Attempt, child: ChildHandle, order: Order, role: Json) -> None:
         child.send(order.content | role, files=order.files)
         if (clean := order.content.get("resolved", {}).get("clean")) is not None:
             child.note_model(str(attempt.record.resolved["model"]["digest"]), str(clean))
-        self._child_works = True
+        self.child_works = True
         # The order is sent first, so that it does not wait for the start of a process.
         self._children.start_spare()
 
-    def _finish(self, attempt: Attempt, status: Status, problem: Json | None) -> None:
-        """Write the end in the background, because storing a result can take long."""
+    def _finish(self, attempt: Attempt, status: Status, problem: Json | None) -> bool:
+        """Write the end; in the background if it can take long. Returns whether the run is over."""
+        if attempt.ends_quickly:
+            attempt.finish(status, problem, self._retry)
+            return True
         self._do(lambda: attempt.finish(status, problem, self._retry), self._finished)
+        return False
 
     def _finished(self, step: BackgroundStep[None]) -> bool:
         step.result()
@@ -243,10 +252,9 @@ class Run:
         """
         if "end" in message.content:
             status, problem = ending_of(message)
-            self._child_works = False
+            self.child_works = False
             self.spoiled = bool(message.content.get("leaving"))
-            self._finish(attempt, status, problem)
-            return False
+            return self._finish(attempt, status, problem)
         try:
             answer = attempt.take(message)
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
@@ -271,7 +279,7 @@ class Run:
 
     def _send_stop(self) -> None:
         """Send the child one stop: it ends the job at its next report, and keeps its models."""
-        if self.child is not None and self._child_works and not self._stop_sent:
+        if self.child is not None and self.child_works and not self._stop_sent:
             self._stop_sent = True
             self.child.send({"stop": True})
 
