@@ -1,6 +1,7 @@
 """A run of a queued job: the record is read while archives and results take long."""
 
 import threading
+import weakref
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,7 @@ from rq.serializers import JSONSerializer
 from safetensors.numpy import save
 
 from tests.support.clock import Clock
+from tests.support.polling import wait_until
 from tests.worker.test_tasks import PROGRESS, REQUEST, at_once, contents, stores_of
 from unitrank_schemas.base import Json
 from unitrank_store.queue.rq_queue import enqueue_job, transport_id
@@ -199,3 +201,21 @@ def test_step_when_it_returns_or_raises_then_the_caller_gets_that() -> None:
     assert step.result() == "r"
     with pytest.raises(IndexError):
         failing.result()
+
+
+def test_step_when_another_has_returned_then_runs_in_the_same_thread_and_keeps_nothing_of_it() -> None:
+    class Large:
+        pass
+
+    first: BackgroundStep[object] | None = BackgroundStep(Large)
+    assert first is not None
+    assert first.wait(10)
+    result = weakref.ref(first.result())
+    first = None
+    second = BackgroundStep(threading.get_ident)
+    assert second.wait(10)
+    third = BackgroundStep(threading.get_ident)
+    assert third.wait(10)
+
+    assert second.result() == third.result()
+    wait_until(lambda: result() is None, "the first result is freed")

@@ -65,6 +65,7 @@ class ChildHandle:
         self._device = device
         self._secrets = secrets
         self._process: subprocess.Popen[bytes] | None = None
+        self._measured: psutil.Process | None = None
         self._scratch: ScratchFolder | None = None
         self._channel: Channel | None = None
         self.ready = False
@@ -105,6 +106,7 @@ class ChildHandle:
                 start_new_session=True,
             )
             unless_started.pop_all()
+        self._measured = psutil.Process(self._process.pid)
         largest = self._settings.max_result_bytes + PAYLOAD_MARGIN
         self._channel = Channel(parent_end, payload_bytes=largest, send_seconds=SEND_SECONDS)
         settings = replace(self._settings, scratch=str(self._scratch.path))
@@ -184,7 +186,7 @@ class ChildHandle:
             self._channel.close()
         if self._scratch is not None:
             self._scratch.remove()
-        self._process = self._channel = self._scratch = None
+        self._process = self._measured = self._channel = self._scratch = None
         self.ready = False
         self.warm, self._uploads = {}, {}
         return -code if code < 0 else code << 8
@@ -192,7 +194,7 @@ class ChildHandle:
     def cpu_seconds(self) -> float:
         """Seconds of CPU time that the child's threads have used so far; 0 without a child."""
         try:
-            times = psutil.Process(self.pid).cpu_times() if self.pid else None
+            times = self._measured.cpu_times() if self._measured is not None else None
         except psutil.Error:
             return 0.0
         return float(times.user + times.system) if times else 0.0
@@ -200,7 +202,7 @@ class ChildHandle:
     def memory(self) -> int:
         """Resident memory of the child, in bytes; 0 without a child."""
         try:
-            return int(psutil.Process(self.pid).memory_info().rss) if self.pid else 0
+            return int(self._measured.memory_info().rss) if self._measured is not None else 0
         except psutil.Error:
             return 0
 
