@@ -60,7 +60,7 @@ class JobStore(JobStates):
         `owner`: id of the API key that the job counts for.
         `reserves`: bytes that the result will take in the store.
         `submitted_by`: name of that key.
-        `also`: queues further commands of the same transaction, which gets the new record.
+        `also`: gets the new record, and queues further commands of the same transaction.
         Raises Taken, and writes nothing, if a claim fails.
         """
         id = id or new_id()

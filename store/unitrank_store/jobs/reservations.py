@@ -29,7 +29,7 @@ def reserved(connection: redis.Redis) -> int:
 
 
 class Demand(NamedTuple):
-    """What new jobs must leave room for.
+    """The demand that new jobs must leave room for.
 
     `queued`: records that wait, of all owners. `unfinished`: records of one owner that have not
     ended. `reserved`: the sum of all reservations, in bytes.

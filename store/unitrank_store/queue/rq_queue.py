@@ -115,7 +115,7 @@ def positions(connection: redis.Redis, records: Sequence[JobRecord], kind: str =
     queued = {transport_id(record.id, record.attempt): record for record in records if record.status == "queued"}
     if not queued:
         return ahead_of
-    # The lines are read first, as in `waiting_ids`: the commands of a transaction keep their order.
+    # In one transaction: between two reads, an id could move from its line into the queue.
     with connection.pipeline() as pipeline:
         queue_places(pipeline, queue, lines := {id: waiting_of(record) for id, record in queued.items()})
         pipeline.llen(keyspace.rq_queue(queue))
