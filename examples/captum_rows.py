@@ -17,7 +17,8 @@ STEPS, EXACT, DRAWS, NEURON, BACKGROUND = 20, 1000, 2000, 7, 3
 X = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 Y = torch.tensor([0, 1, 2, 2, 1, 0])
 STARTS = torch.randn(BACKGROUND, 1, 8, 8, generator=torch.Generator().manual_seed(2))
-PAIRED = np.repeat(np.arange(len(X)), BACKGROUND)
+IS_START = [False] * len(X) + [True] * BACKGROUND
+"""For the rows X and then STARTS: whether a row is a baseline."""
 
 PATH: dict[str, Any] = {"steps": STEPS, "spacing": "uniform"}
 GRADIENT = {"name": "gradient"}
@@ -144,28 +145,20 @@ def noisy() -> Tensor:
     )
 
 
-def over_background(scores: np.ndarray) -> np.ndarray:
-    """The mean over the baselines of each example."""
-    return scores.reshape(len(X), BACKGROUND, *scores.shape[1:]).mean(1)
-
-
 def of_backgrounds() -> list[Row]:
     return [
-        Row("DeepLiftShap", lambda: captum.DeepLiftShap(NET).attribute(X, STARTS, target=Y), RESCALE, over_background),
+        Row("DeepLiftShap", lambda: captum.DeepLiftShap(NET).attribute(X, STARTS, target=Y), RESCALE),
         Row(
             "GradientShap, 2000 samples",
             lambda: captum.GradientShap(NET).attribute(X, STARTS, n_samples=DRAWS, target=Y),
             {"name": "integrated_gradients"},
-            over_background,
             bound="0.1",
         ),
     ]
 
 
 def of_layer_backgrounds() -> list[Row]:
-    return [
-        Row("LayerDeepLiftShap", lambda: captum.LayerDeepLiftShap(*LAYER).attribute(X, STARTS, target=Y), RESCALE, over_background)
-    ]
+    return [Row("LayerDeepLiftShap", lambda: captum.LayerDeepLiftShap(*LAYER).attribute(X, STARTS, target=Y), RESCALE)]
 
 
 def of_neurons() -> list[Row]:

@@ -48,10 +48,14 @@ def main() -> None:
     compare(rows.of_neurons(), rows.NET[:7], "input", X, target={"class": rows.NEURON})
     compare(rows.of_one_neuron(), rows.NET, "relu3", X, Y)
     compare(rows.of_relevance(), rows.PLAIN, "input", X.flatten(1), Y)
-    pairs = {"start": np.tile(STARTS.numpy(), (len(X), 1, 1, 1)), "row": rows.PAIRED}
-    paired = {"fields": pairs, "baseline": {"kind": "field", "field": "start"}}
-    compare(rows.of_backgrounds(), rows.NET, "input", X[rows.PAIRED], Y[rows.PAIRED], **paired)
-    compare(rows.of_layer_backgrounds(), rows.NET, "relu1", X[rows.PAIRED], Y[rows.PAIRED], **paired)
+    x, y = torch.cat([X, STARTS]), torch.cat([Y, torch.zeros(len(STARTS), dtype=torch.long)])
+    background = {
+        "fields": {"start": np.array(rows.IS_START)},
+        "baseline": {"kind": "examples", "count": len(STARTS), "where": "start"},
+        "clusters": {"by": "members", "members": {"all": list(range(len(X)))}},
+    }
+    compare(rows.of_backgrounds(), rows.NET, "input", x, y, **background)
+    compare(rows.of_layer_backgrounds(), rows.NET, "relu1", x, y, **background)
     print()
     incomplete()
 
@@ -78,7 +82,7 @@ def compare(table: list[Row], network: nn.Module, layer: str, x: Tensor, y: Tens
     The difference is a share of the largest score.
     """
     methods = [{**row.entry, "id": f"row{index}"} for index, row in enumerate(table)]
-    result = unitrank.rank(network, layer, x, y, methods=methods, keep_examples=len(x), **SCORES, **request)
+    result = unitrank.rank(network, layer, x, y, methods=methods, keep_examples=len(x), **SCORES | request)
     for index, row in enumerate(table):
         # Captum draws from the global generators of torch and numpy.
         torch.manual_seed(0)

@@ -1,10 +1,11 @@
 """Compare the speed of the engine and of Captum on the paper's network, if their scores agree.
 
-It measures conductance, exact ablation, Shapley values, DeepLIFT, ablation curves, and the test of
-the rankings of all classes. Runs of the engine and of Captum alternate in one process; Captum runs
-with its fastest batch size. A ratio is Captum's seconds divided by the engine's, medians of
-`--repeats` runs; for all classes, it is their seconds divided by those of one class. The last lines
-compare conductance with plain matrix products of the same sizes.
+It measures conductance, exact ablation, Shapley values, DeepLIFT with one baseline and with 16,
+ablation curves, and the test of the rankings of all classes. Runs of the engine and of Captum
+alternate in one process; Captum runs with its fastest batch size. A ratio is Captum's seconds
+divided by the engine's, medians of `--repeats` runs; for all classes, it is their seconds divided
+by those of one class, and for 16 baselines by those of one baseline. The last lines compare
+conductance with plain matrix products of the same sizes.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from captum.attr import LayerConductance, LayerDeepLift, LayerFeatureAblation
+from captum.attr import LayerConductance, LayerDeepLift, LayerDeepLiftShap, LayerFeatureAblation
 from examples.paper import DATA_HELP
 from rich.console import Console
 from rich.table import Table as Lines
@@ -25,6 +26,7 @@ from benchmarks.attribution.shapley import CHANNELS, PERMUTATIONS, shapley
 
 GOALS = {"relu1": "at most 7", "relu2": "at most 3.5"}
 """Time for all classes, divided by the time for one."""
+BASELINES = 16
 SAME = {"name": "conductance", "id": "same", "steps": 10, "rule": "left", "spacing": "uniform"}
 
 
@@ -102,6 +104,32 @@ def deeplift(bench: Bench, repeats: int, lines: Lines) -> None:
             lambda layer=layer, size=size: bench.captum(LayerDeepLift, layer, size),
         )
         lines.add_row(f"DeepLIFT Rescale, {layer}", f"batch {size}", *_figures(engine_seconds, captum_seconds), "1")
+
+
+def baselines(bench: Bench, repeats: int, lines: Lines) -> None:
+    """Compare DeepLIFT with 16 baselines with one baseline, and with Captum's DeepLiftShap.
+
+    Captum runs on at most 100 images, and its seconds are scaled to all of them.
+    """
+    one, several = {"kind": "example", "index": 0}, {"kind": "examples", "count": BASELINES}
+    images = min(100, len(bench.x))
+    for layer in ("relu1", "relu2"):
+        for rules in ("rescale", "default"):
+            method = {"name": "deeplift", "rules": rules}
+            seconds = in_turns(
+                repeats,
+                lambda layer=layer, method=method: bench.job(layer, method, baseline=several),
+                lambda layer=layer, method=method: bench.job(layer, method, baseline=one),
+            )
+            figures = f"{seconds[0]:.3f}", f"{seconds[1]:.3f}", f"{seconds[0] / seconds[1]:.1f}"
+            lines.add_row(f"DeepLIFT {rules}, 16 baselines / one, {layer}", "", *figures, "at most 6")
+        method = {"name": "deeplift", "rules": "rescale"}
+        run = lambda layer=layer: bench.captum(LayerDeepLiftShap, layer, 10, images, baselines=bench.x[:BASELINES])  # noqa: E731
+        captum_seconds = statistics.median(timed(run) for _ in range(min(3, repeats))) * len(bench.x) / images
+        engine_seconds = statistics.median(
+            timed(lambda layer=layer, method=method: bench.job(layer, method, baseline=several)) for _ in range(repeats)
+        )
+        lines.add_row(f"DeepLIFT Rescale, 16 baselines, {layer}", "batch 10", *_figures(engine_seconds, captum_seconds), "1")
 
 
 def curves(bench: Bench, repeats: int, lines: Lines) -> None:
@@ -187,6 +215,7 @@ def _figures(engine_seconds: float, captum_seconds: float) -> tuple[str, str, st
 PARTS: dict[str, Callable[[Bench, int, Lines], None]] = {
     "conductance": conductance,
     "deeplift": deeplift,
+    "baselines": baselines,
     "exact_ablation": ablation_of_units,
     "shapley": shapley_values,
     "curves": curves,

@@ -226,6 +226,7 @@ def _checked(request: JobRequest, manifest: Any, table: Table, further: Mapping[
         distinct=dataset.distinct,
         max_result_bytes=UNBOUNDED,
         tables={name: _facts_of(each) for name, each in further.items()},
+        true_rows=lambda field: int(table.read(field, slice(None)).sum()),
     )
     try:
         return checked(request, facts)

@@ -123,6 +123,7 @@ def prepare(
         units=PlaceUnits(request.units, place),
         examples=examples,
         streams=streams,
+        row_streams=RandomStreams.of(request.seed, dataset),
         clusters=clusters.clusters,
         halves=_halves(request, clusters, table, streams),
         column=clusters.column,

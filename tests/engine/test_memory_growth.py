@@ -84,3 +84,13 @@ def test_peak_when_steps_are_ten_times_as_many_then_is_the_same() -> None:
     few, many = peaks(*((30, {"methods": [path(method["name"], steps) for method in PATHS]}) for steps in (4, 40)))
 
     assert many <= MOST_GROWTH * few, (few, many)
+
+
+@pytest.mark.slow
+def test_peak_when_baselines_are_five_times_as_many_then_is_the_same() -> None:
+    methods = ["gradient_x_delta", "deeplift", {"name": "deeplift", "rules": "rescale", "id": "rescale"}, path("conductance", 2)]
+    options = {"methods": methods, "ablation": None}
+
+    few, many = peaks(*((120, options | {"baseline": {"kind": "examples", "count": count}}) for count in (20, 100)))
+
+    assert many <= MOST_GROWTH * few, (few, many)

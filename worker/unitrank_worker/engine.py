@@ -197,6 +197,7 @@ class TorchEngine:
             max_result_bytes=self._settings.max_result_bytes,
             max_shapley_operations=self._settings.max_shapley_operations,
             tables={reference: _facts_of(each) for reference, each in further.items()},
+            true_rows=lambda field: int(table.read(field, slice(None)).sum()),
         )
         try:
             return checked(assignment.request, facts)

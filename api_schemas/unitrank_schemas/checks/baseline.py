@@ -1,11 +1,11 @@
 """Checks of the baseline: can its values replace the model's inputs?"""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from unitrank_schemas.checks.inputs import fits
-from unitrank_schemas.facts.facts import Facts, Flaw, kind_of, layer_named
+from unitrank_schemas.facts.facts import Facts, Flaw, example_count, kind_of, layer_named
 from unitrank_schemas.facts.fields import field_exists
 from unitrank_schemas.facts.wording import nearest, shape_text
 from unitrank_schemas.jobs import JobRequest
@@ -14,6 +14,7 @@ from unitrank_schemas.jobs.baselines import (
     BaselineField,
     ClusterMean,
     Constant,
+    DrawnExamples,
     Example,
     Mean,
     axis_of_channels,
@@ -66,6 +67,7 @@ def baseline_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
         governed = [value for value in values if baseline_of(baseline, value.name, value.inputs) is each]
         if check is not None and (governed or each is baseline):
             yield from check(each, at, governed, facts)
+    yield from _drawn_fit(objects, request, facts)
 
 
 def _names(baseline: Baseline, facts: Facts) -> Iterator[Flaw]:
@@ -125,6 +127,43 @@ def _example(baseline: Example, at: str, governed: list[PathValue], facts: Facts
         yield Flaw(f"{at}/index", "index_out_of_range", detail)
 
 
+def _drawn_fit(objects: Mapping[str, Baseline], request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    """Flaws of the rows that are drawn. `objects`: pointer → baseline."""
+    drawn = {at: each for at, each in objects.items() if isinstance(each, DrawnExamples)}
+    for at, each in drawn.items():
+        count, first = each.count, next(iter(drawn.values())).count
+        if count != first:
+            detail = f"this baseline draws {count} rows, and that of other inputs {first}; use the same `count` for all inputs"
+            yield Flaw(f"{at}/count", "invalid_request", detail)
+        if each.where is not None:
+            yield from _marked(at, each.where, count, facts)
+        elif facts.fields is not None and example_count(request, facts) < count:
+            available = example_count(request, facts)
+            detail = f"{count} rows cannot be drawn from the job's {available} examples; use a smaller `count`, or more examples"
+            yield Flaw(f"{at}/count", "too_few_examples", detail)
+
+
+def _marked(at: str, where: str, count: int, facts: Facts) -> Iterator[Flaw]:
+    """Flaws of the field that marks the rows to draw from."""
+    yield from field_exists(f"{at}/where", where, facts)
+    field = facts.fields.get(where) if facts.fields else None
+    if field is None:
+        return
+    needed = "`where` needs one boolean for each row, true in the rows to draw from, shape [N]"
+    if len(field.shape) != 1:
+        yield Flaw(f"{at}/where", "wrong_shape", f"field {where!r} has shape {shape_text(field.shape)}; {needed}")
+    elif kind_of(field.dtype) != "boolean":
+        yield Flaw(f"{at}/where", "wrong_dtype", f"field {where!r} is {field.dtype}; {needed}")
+    else:
+        marked = facts.true_rows(where)
+        if marked is not None and marked < count:
+            detail = (
+                f"{count} rows cannot be drawn where field {where!r} is true, because it is true in {marked}; use a smaller "
+                "`count`, or a field that is true in more rows"
+            )
+            yield Flaw(f"{at}/{'count' if marked else 'where'}", "too_few_examples", detail)
+
+
 def _constant(baseline: Constant, at: str, governed: list[PathValue], facts: Facts) -> Iterator[Flaw]:
     yield from _needs_path(baseline, at, governed, facts)
     yield from _channels_fit(baseline, at, governed, facts)
@@ -164,7 +203,9 @@ def _shape_of(value: PathValue, manifest: Manifest) -> list[int | None] | None:
     return None if layer is None else [None, *layer.shape]
 
 
-def _needs_path(baseline: Constant | Mean | ClusterMean, at: str, governed: list[PathValue], facts: Facts) -> Iterator[Flaw]:
+def _needs_path(
+    baseline: Constant | Mean | ClusterMean | DrawnExamples, at: str, governed: list[PathValue], facts: Facts
+) -> Iterator[Flaw]:
     if facts.manifest is None or path_of(facts.manifest):
         return
     if isinstance(baseline, Constant) and not isinstance(baseline.value, list) and baseline.value == int(baseline.value):
@@ -196,4 +237,5 @@ BASELINES: dict[type[Any], Callable[[Any, str, list[PathValue], Facts], Iterator
     ClusterMean: _needs_path,
     BaselineField: _field,
     Example: _example,
+    DrawnExamples: _needs_path,
 }

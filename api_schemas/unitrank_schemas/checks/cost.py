@@ -16,6 +16,7 @@ from unitrank_schemas.facts.facts import (
 )
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.jobs.ablation import PERMUTED_MODELS, Ablation
+from unitrank_schemas.jobs.baselines import drawn_count
 from unitrank_schemas.jobs.study_plan import check_plan, study_plan
 
 
@@ -45,7 +46,8 @@ def _attribution(request: JobRequest, tail: float, units: int) -> float:
     shared: dict[Hashable, float] = {}
     for method in request.methods:
         passes = with_spacing(method, request).passes(tail, units)
-        shared[passes.shared_as] = max(passes.count, shared.get(passes.shared_as, 0.0))
+        count = passes.count * (drawn_count(request.baseline) if method.passes_of_each_baseline() else 1)
+        shared[passes.shared_as] = max(count, shared.get(passes.shared_as, 0.0))
     return sum(shared.values())
 
 

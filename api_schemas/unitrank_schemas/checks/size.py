@@ -18,6 +18,7 @@ from unitrank_schemas.facts.facts import (
 from unitrank_schemas.heatmaps import heatmap_axes
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.jobs.ablation import Ablation
+from unitrank_schemas.jobs.baselines import drawn_count
 from unitrank_schemas.models import Layer
 from unitrank_schemas.unit_examples import KEPT, LISTS, units_with_examples
 
@@ -57,7 +58,8 @@ def summary_bytes(request: JobRequest, facts: Facts) -> int:
     units = unit_count(request, place)
     counts = len(request.ablation.counts_of(units)) if request.ablation else 0
     verified = 120 if request.ablation and request.ablation.verify else 0
-    ranking = 350 + 100 * min(TOP, units) + 250 * counts + verified
+    compared = 70 if drawn_count(request.baseline) > 1 else 0
+    ranking = 350 + 100 * min(TOP, units) + 250 * counts + verified + compared
     return cluster_count(request, facts) * (150 + ranking_count(request, facts) * ranking)
 
 
@@ -75,7 +77,7 @@ def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
     sampled = classes * sum(method.costly for method in request.methods)
     with_examples = units_with_examples(rankings=rankings, clusters=clusters, units=units, classes=classes)
     pixels = classes * sum(_pixels(request, layer, place, method.spatial) for method in request.methods) if layer else 0
-    return {
+    return _baseline_bytes(request, rankings * clusters * units) | {
         "importance": (2 * rankings + sampled) * clusters * units * FLOAT,
         "ablation": _ablation_bytes(request.ablation, clusters, units, rankings, classes) if request.ablation else 0,
         "tests": _test_bytes(request.ablation, tests, rankings, classes) if request.ablation else 0,
@@ -87,6 +89,12 @@ def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
         "rows": (min(rows, MOST_LISTED) + tests) * INT,
         **({"steps": rankings * clusters * units * INT} if request.ablation and request.ablation.fill == "zero" else {}),
     }
+
+
+def _baseline_bytes(request: JobRequest, numbers: int) -> dict[str, int]:
+    """The drawn rows, and the spread over them of each number; empty with one baseline."""
+    count = drawn_count(request.baseline)
+    return {"baselines": count * INT * (1 + len(request.baseline.inputs)) + numbers * FLOAT} if count > 1 else {}
 
 
 def _verified(ablation: Ablation | None, units: int) -> int:
@@ -114,6 +122,7 @@ def _test_bytes(ablation: Ablation, tests: int, rankings: int, classes: int) -> 
 
 POINTERS = {
     "importance": "/layer",
+    "baselines": "/layer",
     "ablation": "/ablation",
     "tests": "/ablation/examples",
     "pairs": "/ablation/pairs",
@@ -124,6 +133,7 @@ POINTERS = {
     "summary": "/clusters",
 }
 ADVICE = {
+    "baselines": "use `units: channel`, one baseline, fewer methods or fewer clusters",
     "importance": "use `units: channel`, fewer methods, fewer clusters or a smaller layer",
     "ablation": "use fewer random orders or fractions",
     "tests": "use a smaller number for `ablation.examples`, or set a `limit` on the clusters",

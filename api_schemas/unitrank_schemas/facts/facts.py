@@ -67,6 +67,8 @@ class Facts:
     """Limit of the floating-point operations of one ranking by Shapley values."""
     values: Callable[[str], Sequence[Value] | None] = lambda field: None
     """Field with one axis → its value in each row; None where the table is not at hand."""
+    true_rows: Callable[[str], int | None] = lambda field: None
+    """Boolean field with one axis → the number of rows in which it is true; None as `distinct`."""
 
 
 @dataclass(frozen=True)

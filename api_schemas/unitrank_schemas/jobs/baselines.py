@@ -7,6 +7,9 @@ from pydantic import Field
 
 from unitrank_schemas.base import Schema
 
+MOST_DRAWN = 1000
+"""Rows that a baseline of kind `examples` draws, at most."""
+
 
 class BaselineKind(Schema):
     """The fields of every kind of baseline: the inputs that keep their value or have another one.
@@ -69,11 +72,33 @@ class Example(BaselineKind):
     index: int = Field(ge=0, description="Number of the row, from 0.")
 
 
-Baseline = Annotated[Zeros | Constant | Mean | ClusterMean | BaselineField | Example, Field(discriminator="kind")]
+class DrawnExamples(BaselineKind):
+    """Several rows, drawn by `seed` without repeats; every score is the mean over these baselines.
+
+    Preprocessed like x.
+    """
+
+    kind: Literal["examples"]
+    count: int = Field(16, ge=1, le=MOST_DRAWN, description="Number of rows that are drawn, each a baseline of every example.")
+    where: str | None = Field(
+        None,
+        min_length=1,
+        description="Boolean field of the dataset: the rows are drawn from those in which it is true. null: from the job's "
+        "examples.",
+    )
+
+
+Baseline = Annotated[Zeros | Constant | Mean | ClusterMean | BaselineField | Example | DrawnExamples, Field(discriminator="kind")]
 """Each kind, by its `kind`."""
 
-for _kind in (Zeros, Constant, Mean, ClusterMean, BaselineField, Example):
+for _kind in (Zeros, Constant, Mean, ClusterMean, BaselineField, Example, DrawnExamples):
     _kind.model_rebuild()
+
+
+def drawn_count(baseline: Baseline) -> int:
+    """The number of baselines of each example: 1, or the number of rows that are drawn."""
+    kinds = (baseline, *baseline.inputs.values())
+    return max(each.count if isinstance(each, DrawnExamples) else 1 for each in kinds)
 
 
 def baseline_of(baseline: Baseline, name: str, inputs: Sequence[str]) -> Baseline | None:

@@ -108,6 +108,10 @@ class MethodBase(Schema):
         """
         return [self]
 
+    def passes_of_each_baseline(self) -> bool:
+        """Whether the passes run once for each baseline, where examples have several."""
+        return self.needs_baseline
+
     def looks_at_input_only(self) -> bool:
         """Whether all scores are 0 if the gradient at the input is 0.
 

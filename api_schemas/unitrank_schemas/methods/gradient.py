@@ -68,14 +68,24 @@ class GradientXDelta(MethodBase):
     title = "Gradient × delta"
     summary = "A first-order estimate of the drop of the target when the unit gets its value at the baseline."
     formula = "(h − h′) · ∂F/∂h"
-    source = "Shrikumar et al. 2018, arXiv:1807.09946, gradient method"
-    cost = "one forward and one backward pass through the layers after the place"
+    source = "Shrikumar et al. 2018, arXiv:1807.09946, gradient method; Nanda 2023, attribution patching (`at_point`: baseline)"
+    cost = "one forward and one backward pass through the layers after the place, for each end at which the gradient is taken"
     needs_baseline = True
 
     name: Literal["gradient_x_delta"] = "gradient_x_delta"
+    at_point: Literal["x", "baseline", "mean"] = Field(
+        "x", description="Where the gradient is taken: at the input `x`, at the `baseline`, or the `mean` of both gradients."
+    )
+
+    def passes(self, tail: float, units: int) -> MethodPasses:
+        both = 2 if self.at_point == "mean" else 1
+        return MethodPasses(("gradient", self.at_point) if self.at_point != "x" else "gradient", both * (1.0 + BACKWARD) * tail)
+
+    def passes_of_each_baseline(self) -> bool:
+        return self.at_point != "x"
 
     def looks_at_input_only(self) -> bool:
-        return True
+        return self.at_point == "x"
 
 
 Family = Gradient | GradientXActivation | GradientXDelta

@@ -4,7 +4,16 @@ from unitrank_schemas.results.ablation import AblationResult, Band, Control, Cur
 from unitrank_schemas.results.comparisons import Agreement, Comparison, GivenRelation, Relation
 from unitrank_schemas.results.fidelity import Difference, FidelityResult
 from unitrank_schemas.results.plots import Plot
-from unitrank_schemas.results.rankings import ClusterRanking, Completeness, Overall, Ranking, Specificity, Unit, Verified
+from unitrank_schemas.results.rankings import (
+    BaselineAgreement,
+    ClusterRanking,
+    Completeness,
+    Overall,
+    Ranking,
+    Specificity,
+    Unit,
+    Verified,
+)
 from unitrank_schemas.results.result import Cost, Leader, Provenance, Result, Warn
 from unitrank_schemas.results.subject import Cluster, Content, RankedLayer
 from unitrank_schemas.results.units import UnitEffect, UnitExample, UnitExamples, UnitInCluster, UnitInRanking, UnitResult
@@ -15,6 +24,7 @@ __all__ = [
     "AblationResult",
     "Agreement",
     "Band",
+    "BaselineAgreement",
     "Cluster",
     "ClusterRanking",
     "Comparison",

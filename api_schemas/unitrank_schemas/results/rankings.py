@@ -51,6 +51,18 @@ class Verified(Schema):
     )
 
 
+class BaselineAgreement(Schema):
+    """How far the rankings by single baselines agree, for a job with the baseline `examples`."""
+
+    followed: int = Field(description="Number of baselines that are compared: the first ones of the draw, at most 16.")
+    agreement: float | None = Field(
+        None,
+        description="Mean rank correlation of the importances by two single baselines, over all pairs of them; null if the "
+        "importances are equal for all units.",
+    )
+    lowest: float | None = Field(None, description="The lowest rank correlation of two baselines.")
+
+
 class ClusterRanking(Schema):
     """A ranking on one cluster."""
 
@@ -65,6 +77,9 @@ class ClusterRanking(Schema):
         None, description="The units that are among the first in at least 95 % of the bootstrap draws; null without `in_top`."
     )
     verified: Verified | None = Field(None, description="From `ablation.verify`.")
+    baselines: BaselineAgreement | None = Field(
+        None, description="Null for a job with one baseline, a method that reads none, and a result that would be too large."
+    )
     ablation: AblationResult | None = None
 
 

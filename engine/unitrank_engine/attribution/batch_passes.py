@@ -1,12 +1,15 @@
 """The passes of one batch of the main pass: its examples run along their paths, for all targets."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from time import perf_counter
+from typing import Any
 
 from torch import Tensor
 
+from unitrank_engine.attribution.baselines.means import BaselineMeans, Key
 from unitrank_engine.attribution.grids import Grid
 from unitrank_engine.attribution.path_ends import EndPasses
 from unitrank_engine.attribution.ranking_errors import all_scores
@@ -16,9 +19,10 @@ from unitrank_engine.errors import EngineError
 from unitrank_engine.job.baselines import Baselines
 from unitrank_engine.job.clusters.range_members import MemberBatch, RangeMembers
 from unitrank_engine.methods import PathEnds, ScoringMethod
-from unitrank_engine.methods.batch import Count
+from unitrank_engine.methods.batch import Count, PathGap
 from unitrank_engine.methods.path.walk import input_walk, points_of_targets
 from unitrank_schemas.base import Fill
+from unitrank_schemas.methods import MethodBase
 
 Methods = list[dict[str, ScoringMethod]]
 """For each target, its methods by `score_key`."""
@@ -57,7 +61,12 @@ class BatchPasses:
         self.observers = observers
         self._count = count
         self._ends = EndPasses([target.explained for target in self.targets], baselines, count) if targets else None
+        self._baselines = len(baselines.each)
         self._grids = list(dict.fromkeys(grid for target in self.targets for grid in target.grids))
+        self._gaps: dict[Key, PathGap] = {}
+        """The gaps of the batch's paths from the last baseline."""
+        self._kept: dict[str, dict[str, Any]] = {}
+        """`score_key` → what the method keeps of this batch for its other baselines."""
 
     def run(self, batch: MemberBatch, size: int) -> None:
         """Run a batch, show its scores to the observers, and add them to the sums.
@@ -65,37 +74,76 @@ class BatchPasses:
         `size`: rows in one pass through the model, at most.
         """
         assert self._ends is not None
-        ends = self._ends.of(batch.rows, batch.cluster)
-        scores = self._scores(batch, ends, size)
+        self._gaps, self._kept = {}, defaultdict(dict)
+        of_baselines = self._ends.each(batch.rows, batch.cluster)
+        if self._baselines == 1:
+            (ends,) = of_baselines
+            by_key, gaps = self._scores(batch, ends, size, lambda entry: True), self._gaps
+        else:
+            ends, by_key, gaps = self._over_baselines(batch, of_baselines, size)
+        scores = [{key: by_key[number, key] for key in target.entries} for number, target in enumerate(self.targets)]
+        for (number, key), gap in gaps.items():
+            self.targets[number].take_gap(key, batch, gap)
+        self._kept = {}
         for observer, its_ends, its_scores in zip(self.observers, ends, scores, strict=True):
             if observer is not None:
                 observer.see_batch(batch, its_ends, its_scores)
         for target, its_ends, its_scores in zip(self.targets, ends, scores, strict=True):
             target.add(batch, its_ends, its_scores)
 
-    def _scores(self, batch: MemberBatch, ends: Sequence[PathEnds], size: int) -> list[dict[str, Tensor]]:
-        """Hand each method its points in ascending order; return each target's scores by key."""
+    def _over_baselines(
+        self, batch: MemberBatch, of_baselines: Iterable[list[PathEnds]], size: int
+    ) -> tuple[list[PathEnds], dict[Key, Tensor], dict[Key, PathGap]]:
+        """Return the mean ends, scores and gaps over all baselines.
+
+        Methods that do not read the baseline run once, at the mean ends.
+        """
+        means = BaselineMeans(self._baselines)
+        for target in self.targets:
+            target.forget_baselines()
+        for baseline, ends in enumerate(of_baselines):
+            scores = self._scores(batch, ends, size, lambda entry: entry.needs_baseline)
+            for (number, key), values in scores.items():
+                self.targets[number].see_baseline(key, baseline, batch, values)
+            means.add(ends, scores, self._gaps)
+        ends = means.ends()
+        return ends, self._scores(batch, ends, size, lambda entry: not entry.needs_baseline) | means.scores(), means.gaps()
+
+    def _scores(
+        self, batch: MemberBatch, ends: Sequence[PathEnds], size: int, chosen: Callable[[MethodBase], bool]
+    ) -> dict[Key, Tensor]:
+        """Hand each chosen method its points in ascending order; return each target's scores."""
         methods: Methods = [
-            target.methods(batch, its_ends, size, self._count) for target, its_ends in zip(self.targets, ends, strict=True)
+            target.methods(batch, its_ends, size, self._count, self._kept, chosen)
+            for target, its_ends in zip(self.targets, ends, strict=True)
         ]
         groups = {key: _Group(self.targets, methods, key) for key in dict.fromkeys(key for each in methods for key in each)}
         for grid in self._grids:
             self._visit(grid, methods, ends, size)
-        makers: dict[tuple[int, str], Callable[[], Tensor]] = {}
-        keys: dict[str, tuple[int, str]] = {}
+        makers: dict[Key, Callable[[], Tensor]] = {}
+        keys: dict[str, Key] = {}
         for number, target in enumerate(self.targets):
             for key, method in methods[number].items():
-                makers[number, key] = partial(self._checked, groups[key], number, method, batch)
+                makers[number, key] = partial(self._checked, groups[key], number, method)
             keys |= {id: (number, key) for id, key in target.keys.items()}
-        scores = all_scores(makers, keys)
-        return [{key: scores[number, key] for key in each} for number, each in enumerate(methods)]
+        return all_scores(makers, keys)
 
-    def _checked(self, group: "_Group", number: int, method: ScoringMethod, batch: MemberBatch) -> Tensor:
-        return self.targets[number].check(group.key, method, batch, group.scores(number))
+    def _checked(self, group: "_Group", number: int, method: ScoringMethod) -> Tensor:
+        scores = self.targets[number].check(group.key, method, group.scores(number))
+        gap = method.gap()
+        if gap is not None:
+            self._gaps[number, group.key] = gap
+        return scores
 
     def _visit(self, grid: Grid, methods: Methods, ends: Sequence[PathEnds], size: int) -> None:
         """Hand the points of one grid to the methods that need them: x′, the inner points, x."""
-        numbers = [number for number, target in enumerate(self.targets) if grid in target.grids]
+        numbers = [
+            number
+            for number, target in enumerate(self.targets)
+            if any(key in methods[number] for key in target.grids.get(grid, ()))
+        ]
+        if not numbers:
+            return
         walks = [
             input_walk(self.targets[number].context, ends[number], size=size, count=self._count, precision="float32")
             for number in numbers

@@ -54,9 +54,9 @@ class MainPass:
         """
         passes = backward = 0
         for target in self.targets:
-            inner, extra = target.inner_points, target.extra_passes
-            passes += 2 + inner + extra
-            backward += sum(target.explained.needs.values()) + inner + extra
+            paths, extra, needs = len(self._baselines.each), target.extra_passes, target.explained.needs
+            passes += 1 + paths * (1 + target.inner_points) + extra
+            backward += needs[1.0] + paths * (needs[0.0] + target.inner_points) + extra
         split = self.context.split
         rows = times * len(self.membership) * passes
         self.context.meter.plan(self.stage, rows, split.cost + 2 * split.tail_cost * backward / passes)

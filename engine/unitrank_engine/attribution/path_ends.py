@@ -1,10 +1,11 @@
 """Passes at both ends of a batch's path, the inputs x and the baselines x′.
 
 Each batch passes forward once at x, for all targets. A baseline that all examples share passes
-once, and later batches with the same classes use that pass again.
+once, and later batches with the same classes use that pass again. An example with several baselines
+passes once at x, and has ends for each baseline.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unitrank_engine.errors import EngineError
-from unitrank_engine.job.baselines import Baselines, Inputs
+from unitrank_engine.job.baselines import KEPT_BYTES, Baselines, Inputs
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.fills import expanded
 from unitrank_engine.job.targets import Fixed, resembles_probabilities
@@ -35,6 +36,12 @@ class _BaselineRun:
     gradients: list[Tensor | None]
     live: Live
     affine: tuple[Tensor, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the tensors in memory, in bytes."""
+        values = (self.h, *self.f, *self.gradients, *self.live.tensors, *self.affine)
+        return sum(value.nbytes for value in values if isinstance(value, Tensor))
 
 
 @dataclass(frozen=True)
@@ -61,10 +68,12 @@ class EndPasses:
         self.split, self.examples = targets[0].context.split, targets[0].context.examples
         self.baselines = baselines
         self._count = count
-        self._baseline_run: dict[int | None, _BaselineRun] = {}
+        self._baseline_runs: dict[tuple[int | None, int], _BaselineRun] = {}
 
-    def of(self, rows: np.ndarray, cluster: int | None) -> list[PathEnds]:
-        """Run the examples with these dataset rows at x and at x′; return the ends for each target.
+    def each(self, rows: np.ndarray, cluster: int | None) -> Iterator[list[PathEnds]]:
+        """Run the examples with these dataset rows at x, then at each of their baselines.
+
+        Yield for each baseline the ends for each target.
 
         `cluster`: the cluster that their baselines depend on, or None.
 
@@ -82,30 +91,31 @@ class EndPasses:
             f = self._scores(output, fixed)
         gradients = self._gradients(f, h, 1.0)
         self._count(len(rows), backward=sum(gradient is not None for gradient in gradients), targets=len(f))
-        baseline = expanded(self.baselines.of(rows, cluster, x), len(rows))
-        start = self._at_baseline(baseline, fixed, cluster)
-        refuse_non_finite("the model's output", *f, *start.f)
-        same, probabilities = _equal(x, baseline), resembles_probabilities(output.detach())
-        start_h, h, output = _rows(start.h, len(rows)), h.detach(), output.detach()
-        return [
-            PathEnds(
-                x=x,
-                baseline=baseline,
-                fixed=fixed[index],
-                input=Point(1.0, h, gradients[index]),
-                start=Point(0.0, start_h, start.gradients[index]),
-                f=f[index].detach(),
-                f_baseline=start.f[index],
-                output=output,
-                at_baseline=same,
-                probabilities=probabilities,
-                live=live,
-                live_baseline=start.live,
-                affine=affine,
-                affine_baseline=start.affine,
-            )
-            for index in range(len(self.targets))
-        ]
+        h, output, probabilities = h.detach(), output.detach(), resembles_probabilities(output.detach())
+        for number, baseline_of in enumerate(self.baselines.each):
+            baseline = expanded(baseline_of(rows, cluster, x), len(rows))
+            start = self._at_baseline(baseline, fixed, (cluster, number))
+            refuse_non_finite("the model's output", *f, *start.f)
+            same, start_h = _equal(x, baseline), _rows(start.h, len(rows))
+            yield [
+                PathEnds(
+                    x=x,
+                    baseline=baseline,
+                    fixed=fixed[index],
+                    input=Point(1.0, h, gradients[index]),
+                    start=Point(0.0, start_h, start.gradients[index]),
+                    f=f[index].detach(),
+                    f_baseline=start.f[index],
+                    output=output,
+                    at_baseline=same,
+                    probabilities=probabilities,
+                    live=live,
+                    live_baseline=start.live,
+                    affine=affine,
+                    affine_baseline=start.affine,
+                )
+                for index in range(len(self.targets))
+            ]
 
     def _scores(self, output: Tensor, fixed: Sequence[Fixed]) -> list[Tensor]:
         return [target.context.score(output, each) for target, each in zip(self.targets, fixed, strict=True)]
@@ -116,19 +126,21 @@ class EndPasses:
         gradients = gradients_of(needed, h)
         return [next(gradients) if target.needs[end] else None for target in self.targets]
 
-    def _at_baseline(self, baseline: Inputs, fixed: Sequence[Fixed], cluster: int | None) -> _BaselineRun:
+    def _at_baseline(self, baseline: Inputs, fixed: Sequence[Fixed], key: tuple[int | None, int]) -> _BaselineRun:
         """Run the baseline of a batch, or take the last run where all examples share the baseline.
+
+        `key`: the cluster that the baseline depends on, or None, and the baseline's number.
 
         A shared baseline passes forward once, and backward once for each distinct class and rival.
         """
         rows = len(fixed[0].classes)
         shared = self.baselines.shared and all(tensor.is_floating_point() for tensor in baseline)
         distinct = [each.distinct() if shared else (each, slice(None)) for each in fixed]
-        start, pairs = self._baseline_run.get(cluster) if shared else None, [each for each, _ in distinct]
+        start, pairs = self._baseline_runs.get(key) if shared else None, [each for each, _ in distinct]
         if start is None or not all(one.equals(other) for one, other in zip(start.fixed, pairs, strict=True)):
             inputs = tuple(tensor[:1] for tensor in baseline) if shared else baseline
             start = self._pass_baseline(inputs, pairs)
-            self._baseline_run = {cluster: start} if shared else {}
+            self._keep(key, start, shared=shared)
         self._count(0, backward=0, progress=rows * len(fixed))
         return replace(
             start,
@@ -138,6 +150,13 @@ class EndPasses:
                 for gradient, (_, which) in zip(start.gradients, distinct, strict=True)
             ],
         )
+
+    def _keep(self, key: tuple[int | None, int], start: _BaselineRun, *, shared: bool) -> None:
+        """Keep the run of a shared baseline for later batches, where it fits in memory."""
+        cluster, number = key
+        self._baseline_runs = {other: run for other, run in self._baseline_runs.items() if other[0] == cluster}
+        if shared and number < max(1, KEPT_BYTES // start.nbytes):
+            self._baseline_runs[key] = start
 
     def _pass_baseline(self, inputs: Inputs, fixed: list[Fixed]) -> _BaselineRun:
         affine = self.split.affine(inputs)

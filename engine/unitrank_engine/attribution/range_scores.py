@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import torch
 
+from unitrank_engine.attribution.baselines.agreement import BaselineSums
 from unitrank_engine.attribution.examples.extremes import extremes_arrays, extremes_from
 from unitrank_engine.attribution.examples.sampling_errors import SamplingErrors
 from unitrank_engine.attribution.examples.sums import ExampleSums, GapSums, TotalSums, under
@@ -84,6 +85,7 @@ def _sums(scores: MethodScores) -> dict[str, np.ndarray]:
     assert totals is not None
     sums = scores.sums.arrays() | {"total": totals.total, "gap": totals.gap, "seconds": np.array([scores.seconds])}
     sums |= {} if gaps is None else {"path_gaps": gaps.sums}
+    sums |= {} if scores.of_baselines is None else {"of_baselines": scores.of_baselines.sums.cpu().numpy()}
     return sums if scores.errors is None else sums | {"errors": scores.errors.sums.cpu().numpy()}
 
 
@@ -116,5 +118,6 @@ def _method_scores(entry: MethodBase, result: RangeResult, device: torch.device)
         projections={statistic: rows[f"projections/{statistic}"] for statistic in AVERAGED if f"projections/{statistic}" in rows},
         extremes=extremes_from("extremes", rows),
         errors=SamplingErrors(torch.from_numpy(sums["errors"]).to(device)) if "errors" in sums else None,
+        of_baselines=BaselineSums(torch.from_numpy(sums["of_baselines"])) if "of_baselines" in sums else None,
         seconds=float(sums["seconds"][0]),
     )

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unitrank_engine.attribution.baselines.agreement import BaselineSpread, BaselineSums
 from unitrank_engine.attribution.examples.extremes import Extremes
 from unitrank_engine.attribution.examples.sampling_errors import SamplingErrors
 from unitrank_engine.attribution.examples.sums import ExampleSums, GapSums, TotalSums
@@ -95,6 +96,10 @@ class MethodScores:
     """
     extremes: Extremes | None = None
     """The examples with extreme scores of each unit, where the job follows them."""
+    of_baselines: BaselineSums | None = None
+    """The sums by single baselines, where the job has several; None at the end of the pass."""
+    over_baselines: Mapping[Statistic, BaselineSpread] = field(default_factory=dict)
+    """How far single baselines agree. Empty where the job has one, or the method reads none."""
     seconds: float = 0.0
     """Time that the method took, with its share of the common passes."""
 

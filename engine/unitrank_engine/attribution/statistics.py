@@ -95,9 +95,9 @@ class Sums:
             for power, change in enumerate((None, s.abs_, s.square_, s.square_)[: len(self.sums)]):
                 if change is not None:
                     change()
-                _add_rows(self.sums[power], halves[piece], s)
+                add_rows(self.sums[power], halves[piece], s)
                 if groups is not None and power < len(self.of_groups):
-                    _add_rows(self.of_groups[power], groups[piece], s.float())
+                    add_rows(self.of_groups[power], groups[piece], s.float())
         self.counts += np.bincount(halves, minlength=len(self.counts))
 
     @classmethod
@@ -123,7 +123,7 @@ class Sums:
         return Moments(int(self.counts[chosen].sum()), *self.sums[:, chosen].sum(1).cpu().numpy())
 
 
-def _add_rows(sums: Float[Tensor, "slots units"], slots: Int[np.ndarray, " rows"], values: Float[Tensor, "rows units"]) -> None:
+def add_rows(sums: Float[Tensor, "slots units"], slots: Int[np.ndarray, " rows"], values: Float[Tensor, "rows units"]) -> None:
     """Add each row of values to one row of sums, in the same order on every run."""
     if sums.is_cuda:
         # index_add_ adds in a different order on every run there; this operator sorts the rows.

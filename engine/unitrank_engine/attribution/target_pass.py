@@ -3,14 +3,16 @@
 A job has one target, or one for each class. The main pass runs the batches of all targets together.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from unitrank_engine.attribution.baselines.agreement import BaselineSums, spreads
 from unitrank_engine.attribution.bootstrap import Groups, MemberGroups, top_shares
 from unitrank_engine.attribution.examples.extremes import Extremes
 from unitrank_engine.attribution.examples.sampling_errors import SamplingErrors
@@ -26,7 +28,7 @@ from unitrank_engine.job.clusters.membership import Membership
 from unitrank_engine.job.clusters.range_members import MemberBatch, RangeMembers
 from unitrank_engine.job.fills import Fills
 from unitrank_engine.methods import METHODS, Batch, PathEnds, Point, ScoringMethod
-from unitrank_engine.methods.batch import Count, ScoreVariance
+from unitrank_engine.methods.batch import Count, PathGap, ScoreVariance
 from unitrank_schemas.methods import MethodBase, PathMethod
 
 
@@ -66,7 +68,11 @@ class TargetPass:
     @property
     def extra_passes(self) -> int:
         """Rows of extra passes of the methods, for one example."""
-        return sum(METHODS[entry.name].passes(entry, self.context) for entry in self.entries.values())
+        count = len(self.fills.baselines.each)
+        return sum(
+            METHODS[entry.name].passes(entry, self.context) * (count if entry.needs_baseline else 1)
+            for entry in self.entries.values()
+        )
 
     def begin(self, members: RangeMembers, groups: MemberGroups, kept: np.ndarray, followed: bool) -> None:
         """Make empty sums for a range of examples, and the values that its batches share.
@@ -85,6 +91,7 @@ class TargetPass:
                 projections={statistic: np.zeros((n, DIRECTIONS)) for statistic in self._projected.get(key, ())},
                 extremes=Extremes.empty(clusters=clusters, units=units, device=self.context.device) if followed else None,
                 errors=SamplingErrors.empty(clusters, units, self.context.device) if METHODS[entry.name].sampled else None,
+                of_baselines=BaselineSums.of(self.context, entry, squares=key in self._squared),
             )
             for key, entry in self.entries.items()
         }
@@ -104,13 +111,24 @@ class TargetPass:
         """`score_key` → what the method prepares once for all batches."""
         return {key: METHODS[entry.name].prepare(entry, self.context) for key, entry in self.entries.items()}
 
-    def methods(self, batch: MemberBatch, ends: PathEnds, size: int, count: Count) -> dict[str, ScoringMethod]:
-        """Return an instance of each method for a batch, by `score_key`.
+    def methods(
+        self,
+        batch: MemberBatch,
+        ends: PathEnds,
+        size: int,
+        count: Count,
+        kept: Mapping[str, dict[str, Any]],
+        chosen: Callable[[MethodBase], bool],
+    ) -> dict[str, ScoringMethod]:
+        """Return an instance of each chosen method for a batch, by `score_key`.
 
         `size`: rows in one pass through the model, at most.
+        `kept`: `score_key` → what the method keeps from one baseline to the next.
         """
         methods: dict[str, ScoringMethod] = {}
         for key, entry in self.entries.items():
+            if not chosen(entry):
+                continue
             method_batch = Batch(
                 context=self.context,
                 rows=batch.rows,
@@ -120,6 +138,7 @@ class TargetPass:
                 size=size,
                 count=count,
                 notes=self.records[key].notes,
+                kept=kept[key],
             )
             methods[key] = METHODS[entry.name](entry, method_batch, self._prepared[key])
         return methods
@@ -127,25 +146,44 @@ class TargetPass:
     def visit(self, grid: Grid, methods: Mapping[str, ScoringMethod], point: Point) -> None:
         """Hand a point of a grid to the methods that need it."""
         for key in self.grids[grid]:
-            if point.alpha in self._points[key]:
+            if key in methods and point.alpha in self._points[key]:
                 methods[key].visit(point)
 
-    def check(self, key: str, method: ScoringMethod, batch: MemberBatch, scores: Tensor) -> Tensor:
-        """Record a method's gaps and return its scores. Raises EngineError `non_finite`."""
-        began, record, path_gaps = perf_counter(), self.records[key], self._values[key].path_gaps
+    def check(self, key: str, method: ScoringMethod, scores: Tensor) -> Tensor:
+        """Return a method's scores. Raises EngineError `non_finite`."""
+        began = perf_counter()
         refuse_non_finite("a score", scores)
-        gap, here = method.gap(), slice(batch.start, batch.stop)
         self._variances[key] = method.variance()
-        if gap is not None and path_gaps is not None:
-            path_gaps.take(here, gap)
-        record.seconds += perf_counter() - began
+        self.records[key].seconds += perf_counter() - began
         return scores
+
+    def take_gap(self, key: str, batch: MemberBatch, gap: PathGap) -> None:
+        """Record the gaps of a path method for the examples of a batch."""
+        path_gaps = self._values[key].path_gaps
+        if path_gaps is not None:
+            path_gaps.take(slice(batch.start, batch.stop), gap)
+
+    def see_baseline(self, key: str, baseline: int, batch: MemberBatch, scores: Tensor) -> None:
+        """Sum the scores of a batch by one of several baselines; `add` keeps these sums."""
+        sums = self.records[key].of_baselines
+        if sums is not None and baseline < sums.sums.shape[1]:
+            members = self._members.within(batch.start, batch.stop)
+            examples = self._members.example[members] - batch.start
+            sums.see(baseline, scores, clusters=self._members.cluster[members], examples=examples)
+
+    def forget_baselines(self) -> None:
+        """Drop the sums by single baselines of a batch that was not completed."""
+        for sums in filter(None, (record.of_baselines for record in self.records.values())):
+            sums.forget()
 
     def add(self, batch: MemberBatch, ends: PathEnds, scores: Mapping[str, Tensor]) -> None:
         """Add the scores of a batch to the sums, and record the values of its examples."""
-        self._record_examples(batch, ends)
+        self._examples.take(slice(batch.start, batch.stop), self.context, batch.rows, ends)
         self._follow(self._activation, batch, self.context.units.reduce(ends.input.h))
         for key, values in scores.items():
+            of_baselines = self.records[key].of_baselines
+            if of_baselines is not None:
+                of_baselines.add()
             self._accumulate(self.records[key], batch, values, self._variances.pop(key, None))
             self._follow(self.records[key].extremes, batch, values)
             self._values[key].totals[batch.start : batch.stop] = values.double().sum(1).cpu().numpy()
@@ -180,30 +218,13 @@ class TargetPass:
         for scores in self.result.by_key.values():
             scores.in_top = top_shares(scores.sums, groups, self.context)
             scores.sums.drop_groups()
+            if scores.of_baselines is not None:
+                scores.over_baselines = spreads(scores.of_baselines, scores.sums)
+                scores.of_baselines = None
 
     def unresolved(self, result: Attribution) -> set[str]:
         """Return the open keys whose points do not resolve the paths of the first examples."""
         return {key for key in self.open_keys if not resolved(result.by_key[key].path_gaps)}
-
-    def _record_examples(self, batch: MemberBatch, ends: PathEnds) -> None:
-        examples, here = self._examples, slice(batch.start, batch.stop)
-        examples.f[here] = ends.f.double().cpu().numpy()
-        examples.f_baseline[here] = ends.f_baseline.double().cpu().numpy()
-        examples.classes[here] = ends.fixed.classes.cpu().numpy()
-        against = self.context.against(batch.rows)
-        if against is not None:
-            examples.against[here] = (ends.fixed.classes == against).cpu().numpy()
-        labels = self.context.examples.labels(batch.rows)
-        right = self.context.right(ends.output, labels)
-        if right is None or labels is None:
-            examples.right = None
-        elif examples.right is not None:
-            examples.right[here], examples.labels[here] = right.cpu().numpy(), labels.cpu().numpy()
-        gradient = ends.input.gradient
-        if gradient is not None:
-            examples.flat[here] = (gradient == 0).all(dim=tuple(range(1, gradient.dim()))).cpu().numpy()
-        examples.at_baseline[here] = ends.at_baseline.cpu().numpy()
-        examples.probabilities[here] = ends.probabilities.cpu().numpy()
 
     def _follow(self, extremes: Extremes | None, batch: MemberBatch, values: Tensor) -> None:
         """Add the values of a batch to the extremes of each unit."""

@@ -1,8 +1,8 @@
 """Finds the baseline x′ of each example, in the space of the model's inputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -20,6 +20,12 @@ Inputs = tuple[Tensor, ...]
 ROWS_OF_RANGE = 2**16
 """Rows of one range of a pass that only reads inputs."""
 
+KEPT_BYTES = 64 * 2**20
+"""Limit of the values at drawn baselines that are kept, in bytes. Others are computed again."""
+
+BaselineOf = Callable[[np.ndarray, int | None, Inputs], Inputs]
+"""Takes dataset rows, their cluster (None unless grouped) and their inputs x; returns x′."""
+
 
 @dataclass(frozen=True)
 class Baselines:
@@ -29,10 +35,14 @@ class Baselines:
     `grouped`: x′ depends on the cluster.
     """
 
-    of: Callable[[np.ndarray, int | None, Inputs], Inputs]
-    """Dataset rows, their cluster (None unless grouped) and their inputs x → x′."""
+    each: Sequence[BaselineOf]
+    """One for each baseline of an example. Every kind but `examples` has one."""
     shared: bool = False
     grouped: bool = False
+
+    def number(self, index: int) -> BaselineOf:
+        """Return the baseline with this number; the only one counts for every number."""
+        return self.each[index if len(self.each) > 1 else 0]
 
 
 def find_baselines(context: JobContext, batch: int) -> Baselines:
@@ -53,17 +63,17 @@ def find_baselines(context: JobContext, batch: int) -> Baselines:
     if len(parts) == 1 and len(parts[0][0]) == len(values):
         return parts[0][1]
 
-    def of(rows: np.ndarray, cluster: int | None, x: Inputs) -> Inputs:
+    def of(index: int, rows: np.ndarray, cluster: int | None, x: Inputs) -> Inputs:
         inputs = list(x)
         for positions, part in parts:
-            chosen = part.of(rows, cluster, x)
+            chosen = part.number(index)(rows, cluster, x)
             for position in positions:
                 inputs[position] = chosen[position]
         return tuple(inputs)
 
     moving = sum(len(positions) for positions, _ in parts)
     return Baselines(
-        of,
+        [partial(of, index) for index in range(max(len(part.each) for _, part in parts))],
         shared=moving == len(values) and all(part.shared for _, part in parts),
         grouped=any(part.grouped for _, part in parts),
     )
@@ -72,7 +82,9 @@ def find_baselines(context: JobContext, batch: int) -> Baselines:
 def _constant(context: JobContext, baseline: schema.Baseline, governed: list[PathValue], batch: int) -> Baselines:
     value = getattr(baseline, "value", 0.0)
     if not isinstance(value, list):
-        return Baselines(lambda rows, cluster, x: _keep_integers(x, lambda tensor: torch.full_like(tensor[:1], value)), shared=True)
+        return Baselines(
+            [lambda rows, cluster, x: _keep_integers(x, lambda tensor: torch.full_like(tensor[:1], value))], shared=True
+        )
 
     def of(rows: np.ndarray, cluster: int | None, x: Inputs) -> Inputs:
         inputs = list(x)
@@ -80,7 +92,7 @@ def _constant(context: JobContext, baseline: schema.Baseline, governed: list[Pat
             inputs[each.position] = _by_channel(value, x[each.position], each)
         return tuple(inputs)
 
-    return Baselines(of, shared=True)
+    return Baselines([of], shared=True)
 
 
 def _by_channel(values: list[float], like: Tensor, of: PathValue) -> Tensor:
@@ -101,7 +113,7 @@ def _mean(context: JobContext, baseline: schema.Baseline, governed: list[PathVal
     parts = ranges_of(len(rows), ROWS_OF_RANGE)
     result = context.run_pass("baseline", parts, lambda part: _sum_of_inputs(context, rows[part.start : part.stop], batch))
     means = _means(context, result, len(rows))
-    return Baselines(lambda rows, cluster, x: _choose(x, means), shared=True)
+    return Baselines([lambda rows, cluster, x: _choose(x, means)], shared=True)
 
 
 def _cluster_mean(context: JobContext, baseline: schema.Baseline, governed: list[PathValue], batch: int) -> Baselines:
@@ -116,7 +128,7 @@ def _cluster_mean(context: JobContext, baseline: schema.Baseline, governed: list
         assert cluster is not None
         return _choose(x, mean(cluster))
 
-    return Baselines(of, shared=True, grouped=True)
+    return Baselines([of], shared=True, grouped=True)
 
 
 def _field(context: JobContext, baseline: schema.Baseline, governed: list[PathValue], batch: int) -> Baselines:
@@ -138,13 +150,52 @@ def _field(context: JobContext, baseline: schema.Baseline, governed: list[PathVa
         values = context.examples.prepare(name, field, rows)
         return _choose(x, context.program.lift((*x[:position], values, *x[position + 1 : len(inputs)])))
 
-    return Baselines(of)
+    return Baselines([of])
 
 
 def _example(context: JobContext, baseline: schema.Baseline, governed: list[PathValue], batch: int) -> Baselines:
     assert isinstance(baseline, schema.Example)
     example = context.examples.inputs(np.array([baseline.index]))
-    return Baselines(lambda rows, cluster, x: _choose(x, example), shared=True)
+    return Baselines([lambda rows, cluster, x: _choose(x, example)], shared=True)
+
+
+def _drawn(context: JobContext, baseline: schema.Baseline, governed: list[PathValue], batch: int) -> Baselines:
+    assert isinstance(baseline, schema.DrawnExamples)
+    drawn = drawn_rows(context, baseline)
+    size = sum(tensor.nbytes for tensor in context.examples.inputs(drawn[:1]))
+
+    @lru_cache(maxsize=max(1, KEPT_BYTES // max(1, size)))
+    def inputs(row: int) -> Inputs:
+        return context.examples.inputs(np.array([row]))
+
+    def of(row: int, rows: np.ndarray, cluster: int | None, x: Inputs) -> Inputs:
+        return _choose(x, inputs(row))
+
+    return Baselines([partial(of, row) for row in drawn.tolist()], shared=True)
+
+
+def drawn_rows(context: JobContext, baseline: schema.DrawnExamples) -> np.ndarray:
+    """Return the dataset rows that are the baselines, in the order of the draw.
+
+    The draw depends on the seed, the dataset, and the rows that are drawn from. The baselines of
+    several inputs with the same `where` are the same rows.
+
+    Raises EngineError `too_few_examples`.
+    """
+    where, count = baseline.where, baseline.count
+    rows = context.all_rows() if where is None else np.flatnonzero(context.examples.table.read(where, slice(None)))
+    available = len(rows)
+    if available < count and where is None:
+        detail = f"{count} rows cannot be drawn from the job's {available} examples; use a smaller `count`, or more examples"
+        raise EngineError("too_few_examples", detail)
+    if available < count:
+        detail = (
+            f"{count} rows cannot be drawn where field {where!r} is true, because it is true in {available}; use a smaller "
+            "`count`, or a field that is true in more rows"
+        )
+        raise EngineError("too_few_examples", detail)
+    positions = context.row_streams.generator("baselines", where or "").choice(len(rows), count, replace=False)
+    return np.asarray(rows[positions])
 
 
 FINDERS: dict[type, Callable[[JobContext, schema.Baseline, list[PathValue], int], Baselines]] = {
@@ -154,6 +205,7 @@ FINDERS: dict[type, Callable[[JobContext, schema.Baseline, list[PathValue], int]
     schema.ClusterMean: _cluster_mean,
     schema.BaselineField: _field,
     schema.Example: _example,
+    schema.DrawnExamples: _drawn,
 }
 
 
@@ -179,3 +231,13 @@ def _means(context: JobContext, result: RangeResult, rows: int) -> Inputs:
     like = context.examples.inputs(context.clusters[0].rows[:1])
     sums = (result.sums[str(position)] for position in range(len(like)))
     return tuple((torch.from_numpy(total).to(x.device) / rows).to(x.dtype) for total, x in zip(sums, like, strict=True))
+
+
+def baseline_rows(context: JobContext) -> dict[str, np.ndarray]:
+    """Return the drawn rows as arrays of the result; empty where no row is drawn.
+
+    Inputs with a baseline of their own have an array of their own.
+    """
+    baseline = context.request.baseline
+    objects = {"baseline_rows": baseline} | {f"baseline_rows/{name}": each for name, each in baseline.inputs.items()}
+    return {name: drawn_rows(context, each) for name, each in objects.items() if isinstance(each, schema.DrawnExamples)}

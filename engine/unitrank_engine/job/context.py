@@ -70,6 +70,8 @@ class JobContext:
     units: PlaceUnits
     examples: Examples
     streams: RandomStreams
+    row_streams: RandomStreams
+    """Streams of the seed and the dataset alone: jobs on other places draw the same rows."""
     clusters: list[ClusterRows]
     halves: list[Halves]
     column: SlotColumn | None

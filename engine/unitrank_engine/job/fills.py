@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unitrank_engine.errors import EngineError
-from unitrank_engine.job.baselines import Baselines, Inputs
+from unitrank_engine.job.baselines import BaselineOf, Baselines, Inputs
 from unitrank_engine.job.batch_size import rows_of_range
 from unitrank_engine.job.clusters.rows import Rows
 from unitrank_engine.job.context import JobContext
@@ -48,7 +48,7 @@ class Fills:
         Raises EngineError `too_few_examples` for the fill `resample` with one example.
         """
         finders: dict[str, Callable[[], Tensor]] = {
-            "baseline": lambda: self._head(self._at_baseline(rows, cluster, x)),
+            "baseline": lambda: self._at_baselines(rows, cluster, x),
             "zero": lambda: torch.zeros((1, *self.context.split.place.shape), dtype=self._dtype, device=self.context.device),
             "mean": lambda: self._means["mean"],
             "resample": lambda: self._head(self.context.examples.inputs(self.partners(rows))),
@@ -56,12 +56,17 @@ class Fills:
         return finders[fill]()
 
     def prepare(self, fills: Iterable[Fill | None]) -> None:
-        """Compute the values that take a pass over all examples, if one of these fills needs them.
+        """Compute the values that all examples share, if one of these fills needs them.
 
         A pass cannot begin inside another one.
         """
-        if "mean" in fills and not self._means:
+        missing = set(fills) - set(self._means)
+        if "mean" in missing:
             self._means["mean"] = self._mean_of_rows()
+        if "baseline" in missing and len(self.baselines.each) > 1 and self.baselines.shared and not self.baselines.grouped:
+            x = self.context.examples.inputs(self._job_rows[:1])
+            if all(tensor.is_floating_point() for tensor in x):
+                self._means["baseline"] = self._mean_at_baselines(self._job_rows[:1], None, x)
 
     def partners(self, rows: np.ndarray) -> np.ndarray:
         """A different row of the job for each of these dataset rows.
@@ -102,9 +107,25 @@ class Fills:
         result = context.run_pass("fill", ranges_of(len(rows), size), total)
         return (torch.from_numpy(result.sums["h"]).to(context.device) / len(rows)).to(self._dtype)
 
-    def _at_baseline(self, rows: np.ndarray, cluster: int | None, x: Inputs) -> Inputs:
-        baseline = self.baselines.of(rows, cluster, x)
-        return expanded(baseline, len(rows)) if any(len(tensor) != len(baseline[0]) for tensor in baseline) else baseline
+    def _at_baselines(self, rows: np.ndarray, cluster: int | None, x: Inputs) -> Tensor:
+        """Return h′, or its mean over several baselines."""
+        if "baseline" in self._means:
+            return self._means["baseline"]
+        if len(self.baselines.each) > 1:
+            return self._mean_at_baselines(rows, cluster, x)
+        return self._head(self._inputs_at(self.baselines.each[0], rows, cluster, x))
+
+    def _mean_at_baselines(self, rows: np.ndarray, cluster: int | None, x: Inputs) -> Tensor:
+        total: Tensor | None = None
+        for baseline in self.baselines.each:
+            h = self._head(self._inputs_at(baseline, rows, cluster, x)).double()
+            total = h if total is None else total + h
+        assert total is not None
+        return (total / len(self.baselines.each)).to(self._dtype)
+
+    def _inputs_at(self, baseline: BaselineOf, rows: np.ndarray, cluster: int | None, x: Inputs) -> Inputs:
+        inputs = baseline(rows, cluster, x)
+        return expanded(inputs, len(rows)) if any(len(tensor) != len(inputs[0]) for tensor in inputs) else inputs
 
     def _head(self, inputs: Inputs) -> Tensor:
         self.context.cost.forward_rows += len(inputs[0])

@@ -184,6 +184,8 @@ class Batch:
     """Rows in one pass through the model, at most."""
     count: Count
     notes: Notes
+    kept: dict[str, Any]
+    """Values that a method keeps from one baseline to the next. Any: each method has its own."""
 
     def live_at_baseline(self) -> Live:
         """Return the live values at the baselines, one row for each example."""
@@ -207,7 +209,7 @@ def gradient_of(f: Float[Tensor, " rows"], h: Tensor, *, keep_graph: bool = Fals
     return torch.autograd.grad(f.sum(), h, retain_graph=keep_graph, materialize_grads=True)[0]
 
 
-def gradients_of(f: Sequence[Float[Tensor, " rows"]], h: Tensor) -> Iterator[Tensor]:
+def gradients_of(f: Sequence[Float[Tensor, " rows"]], h: Tensor, *, keep_graph: bool = False) -> Iterator[Tensor]:
     """Yield as `gradient_of` for several targets whose F come from one output.
 
     Only the first backward pass fills new memory. The others run the same operators with the same
@@ -215,5 +217,5 @@ def gradients_of(f: Sequence[Float[Tensor, " rows"]], h: Tensor) -> Iterator[Ten
     """
     for number, each in enumerate(f):
         with unfilled_memory() if number else nullcontext():
-            gradient = gradient_of(each, h, keep_graph=number + 1 < len(f))
+            gradient = gradient_of(each, h, keep_graph=keep_graph or number + 1 < len(f))
         yield gradient

@@ -1,4 +1,4 @@
-"""Gradient methods: the gradient at the input, alone or times the activation or h − h′."""
+"""Gradient methods: the gradient alone, or times the activation or h − h′."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -10,7 +10,7 @@ from unitrank_engine.job.context import JobContext
 from unitrank_engine.methods.batch import Point
 from unitrank_engine.methods.method import ScoringMethod
 from unitrank_engine.methods.smoothing import smoothed
-from unitrank_schemas.methods import MethodBase, Noise, SmoothedMethod
+from unitrank_schemas.methods import GradientXDelta, MethodBase, Noise, SmoothedMethod
 
 
 class GradientMethod(ScoringMethod):
@@ -56,21 +56,24 @@ class GradientXActivationMethod(GradientMethod):
 
 
 class GradientXDeltaMethod(ScoringMethod):
-    """s = (h − h′) · ∂F/∂h, with the gradient at the input."""
+    """s = (h − h′) · ∂F/∂h, with the gradient at x, at x′, or the mean of both."""
 
     @classmethod
     def points(cls, entry: MethodBase) -> dict[float, bool]:
-        return {0.0: False, 1.0: True}
+        at = cast(GradientXDelta, entry).at_point
+        return {0.0: at != "x", 1.0: at != "baseline"}
 
     def visit(self, point: Point) -> None:
         if point.alpha == 0.0:
-            self._baseline = point.h
+            self._start = point
         else:
-            assert point.gradient is not None
-            self._product = (point.h - self._baseline) * point.gradient
+            self._end = point
 
     def scores(self) -> Float[Tensor, "rows *place"]:
-        return self._product
+        ends = {"x": [self._end], "baseline": [self._start], "mean": [self._start, self._end]}
+        gradients = [end.gradient for end in ends[cast(GradientXDelta, self.entry).at_point] if end.gradient is not None]
+        gradient = gradients[0] if len(gradients) == 1 else (gradients[0] + gradients[1]) / 2
+        return (self._end.h - self._start.h) * gradient
 
 
 FAMILY: dict[str, type[ScoringMethod]] = {

@@ -5,6 +5,7 @@ import torch
 
 from unitrank_engine.ablation.cluster_batches import tested_rows
 from unitrank_engine.attribution.examples.extremes import Extremes
+from unitrank_engine.job.baselines import baseline_rows
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.result.heatmaps import heatmaps
 from unitrank_engine.result.outcome import JobOutcome, TargetOutcome
@@ -37,6 +38,7 @@ def arrays(outcome: JobOutcome) -> dict[str, np.ndarray]:
     context, listed = outcome.context, listed_rows(outcome.context)
     for cluster in context.clusters:
         full[f"rows/{cluster.name}"] = np.ascontiguousarray(cluster.rows[:listed], dtype=np.int64)
+    full |= {name: rows.astype(np.int64) for name, rows in baseline_rows(context).items()}
     if any(target.study for target in outcome.targets):
         full["tests/rows"] = np.concatenate(context.once(tested_rows)).astype(np.int64)
     return full
@@ -59,6 +61,9 @@ def _of_target(outcome: TargetOutcome, activation: Extremes | None, with_example
         errors = outcome.scores(entry).standard_errors(entry.statistic)
         if errors is not None:
             full[f"standard_error/{entry.id}"] = errors
+        over_baselines = outcome.scores(entry).over_baselines.get(entry.statistic)
+        if over_baselines is not None:
+            full[f"baseline_spread/{entry.id}"] = over_baselines.spread
         study = outcome.study_of(entry)
         if study:
             for order, curves in study.arrays.items():

@@ -5,9 +5,11 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+import numpy as np
 import torch
 
 from unitrank_engine.ablation.study import RankingStudy
+from unitrank_engine.attribution.baselines.agreement import followed_count
 from unitrank_engine.attribution.examples.sums import MIN_CHANGE
 from unitrank_engine.attribution.statistics import spearman
 from unitrank_engine.device import peak_bytes
@@ -139,6 +141,7 @@ def _cluster_ranking(outcome: TargetOutcome, entry: MethodBase, cluster: int, st
         stability=_stability(outcome, entry, cluster),
         stable_top=stable_top(units),
         verified=exact.verified[cluster] if exact and exact.verified else None,
+        baselines=_baselines(outcome, entry, cluster),
         ablation=study.clusters[cluster] if study else None,
     )
 
@@ -153,6 +156,14 @@ def _completeness(outcome: TargetOutcome, entry: MethodBase, cluster: int) -> sc
         expected=float(sums.change[cluster] / count),
         relative_gap=float(totals.gap[cluster]) / size if comparable and size else None,
     )
+
+
+def _baselines(outcome: TargetOutcome, entry: MethodBase, cluster: int) -> schema.BaselineAgreement | None:
+    over_baselines = outcome.scores(entry).over_baselines.get(entry.statistic)
+    if over_baselines is None:
+        return None
+    agreement, lowest = (None if np.isnan(each) else float(each) for each in over_baselines.agreement[:, cluster])
+    return schema.BaselineAgreement(followed=followed_count(outcome.context), agreement=agreement, lowest=lowest)
 
 
 def _stability(outcome: TargetOutcome, entry: MethodBase, cluster: int) -> float | None:
@@ -189,6 +200,7 @@ def _of_target(outcome: TargetOutcome, rankings: list[schema.Ranking], clusters:
             warns += warnings.of_ranking(context, index, entry, outcome.moments(entry, index), result)
             warns += warnings.of_path(context, index, entry, *outcome.relative_gaps(entry, index))
             warns += verdict_warnings.of_activity(context, index, ranking.id, result)
+            warns += verdict_warnings.of_baselines(cluster.name, ranking.id, result)
     for entry, ranking in zip(entries, rankings, strict=True):
         warns += warnings.of_method(entry, outcome.scores(entry).notes)
         study = outcome.study_of(entry)

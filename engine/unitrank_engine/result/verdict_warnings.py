@@ -13,6 +13,8 @@ from unitrank_schemas.results import VERDICT_LABELS, Cluster, ClusterRanking, Ra
 FEW_TESTS = 10
 """Test examples below which an interval is wide and a verdict is weak."""
 LOW_ACCURACY = 0.5
+LEAST_AGREEMENT = 0.5
+"""Mean rank correlation of the importances by single baselines, below which they disagree."""
 LEAST_WEIGHTS_MATTER = 0.5
 """Share of the area above random that must depend on the weights behind the layer."""
 
@@ -180,4 +182,19 @@ def _of_weights(context: JobContext, ranking: Ranking) -> Iterator[Warn]:
         "ranking's area above random, so the order shows mainly which units are active, and less how the model uses them; use a "
         "method that follows the weights, such as 'conductance', or do not read the order as an explanation of the model",
         ranking=ranking.id,
+    )
+
+
+def of_baselines(cluster: str, ranking: str, result: ClusterRanking) -> Iterator[Warn]:
+    """The warning that another choice of baselines would give another ranking."""
+    baselines = result.baselines
+    if baselines is None or baselines.agreement is None or baselines.agreement >= LEAST_AGREEMENT:
+        return
+    yield Warn(
+        code="baselines_disagree",
+        detail=f"the rankings by {baselines.followed} single baselines differ (mean rank correlation {baselines.agreement:.2f}, at "
+        f"least {LEAST_AGREEMENT:g} is expected), so the ranking depends on the rows that were drawn; draw more rows with `count`, "
+        f"or rows of one kind with `where`; the array baseline_spread/{ranking} shows which units depend on the baseline",
+        cluster=cluster,
+        ranking=ranking,
     )

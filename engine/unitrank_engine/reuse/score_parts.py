@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from unitrank_engine.attribution.baselines.agreement import BaselineSpread
 from unitrank_engine.attribution.bootstrap import STATISTICS
 from unitrank_engine.attribution.examples.extremes import extremes_arrays, extremes_from
 from unitrank_engine.attribution.examples.sampling_errors import SamplingErrors
@@ -43,6 +44,8 @@ def of_scores(scores: MethodScores) -> Part:
     arrays |= {f"in_top/{statistic}": shares for statistic, shares in scores.in_top.items()}
     arrays |= extremes_arrays("extremes", scores.extremes)
     arrays |= {} if scores.errors is None else {"errors": scores.errors.sums.cpu().numpy()}
+    for statistic, each in scores.over_baselines.items():
+        arrays |= {f"baseline_spread/{statistic}": each.spread, f"baseline_agreement/{statistic}": each.agreement}
     gaps = scores.path_gaps
     return Part(arrays if gaps is None else arrays | {"path_gaps": gaps.sums}, metadata)
 
@@ -61,7 +64,22 @@ def scores_from(part: Part, entry: MethodBase, context: JobContext) -> MethodSco
     totals = TotalSums(arrays["total"], arrays["gap"])
     extremes = extremes_from("extremes", arrays)
     errors = SamplingErrors(torch.from_numpy(np.array(arrays["errors"])).to(context.device)) if "errors" in arrays else None
-    return MethodScores(entry, sums, totals, notes=notes, path_gaps=gaps, in_top=in_top, extremes=extremes, errors=errors)
+    over_baselines = {
+        statistic: BaselineSpread(arrays[f"baseline_spread/{statistic}"], arrays[f"baseline_agreement/{statistic}"])
+        for statistic in STATISTICS
+        if f"baseline_spread/{statistic}" in arrays
+    }
+    return MethodScores(
+        entry,
+        sums,
+        totals,
+        notes=notes,
+        path_gaps=gaps,
+        in_top=in_top,
+        extremes=extremes,
+        errors=errors,
+        over_baselines=over_baselines,
+    )
 
 
 def of_kept(scores: MethodScores) -> Part:

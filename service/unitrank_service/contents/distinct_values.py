@@ -1,4 +1,4 @@
-"""The distinct values of labels and cluster fields, which the checks of a request need."""
+"""The values of labels, cluster fields and marked rows, which the checks of a request need."""
 
 from functools import lru_cache
 
@@ -10,11 +10,15 @@ MOST_ROWS = 2_000_000
 
 
 class DistinctValues:
-    """Reads the distinct values of a field, and caches those of the last 256 fields."""
+    """Reads the distinct values of a field, and caches those of the last 256 fields.
+
+    So it does with the number of rows in which a boolean field is true.
+    """
 
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
         self.distinct = lru_cache(256)(self._distinct)
+        self.true_rows = lru_cache(256)(self._true_rows)
 
     def _distinct(self, digest: str, examples: int, field: str) -> list[Value] | None:
         """As `Table.distinct`; None if the dataset has more than `MOST_ROWS` rows."""
@@ -22,3 +26,10 @@ class DistinctValues:
             return None
         with self._blobs.open_table(digest) as table:
             return table.distinct(field, MOST_CLUSTERS + 1)
+
+    def _true_rows(self, digest: str, examples: int, field: str) -> int | None:
+        """As in `Facts`; None if the dataset has more than `MOST_ROWS` rows."""
+        if examples > MOST_ROWS:
+            return None
+        with self._blobs.open_table(digest) as table:
+            return int(table.read(field, slice(None)).sum())

@@ -105,6 +105,8 @@ def draft(request: JobRequest, body_bytes: int, stores: DraftStores) -> Draft:
         return _inline_draft(request, request.dataset, model, further, stores)
     dataset = _resolved(request.dataset, stores.datasets, "/dataset", PUT_DATASET)
     facts = _facts(model, _table_facts(dataset, stores), further, stores)
+    if _is_read(dataset):
+        facts = replace(facts, true_rows=partial(stores.distinct_values.true_rows, dataset.digest, dataset.examples or 0))
     return _checked_draft(request, model, dataset, dataset.digest, facts, stores.throughput, further=further)
 
 
@@ -126,7 +128,7 @@ def _inline_draft(
             return table.distinct(field, MOST_CLUSTERS + 1)
 
         facts = _facts(model, TableFacts(_infos(table.fields), table.examples, distinct), further, stores)
-        facts = replace(facts, values=lambda field: _values(table, field))
+        facts = replace(facts, values=lambda field: _values(table, field), true_rows=lambda field: _true_rows(table, field))
         return _checked_draft(request, model, None, digest_of(content), facts, stores.throughput, inline=content, further=further)
 
 
@@ -136,6 +138,10 @@ def _values(table: Table, field: str) -> list[Value] | None:
         return None
     values: list[Value] = table.read(field, slice(None)).tolist()
     return values
+
+
+def _true_rows(table: Table, field: str) -> int:
+    return int(table.read(field, slice(None)).sum())
 
 
 def _check_webhook(url: str, url_policy: UrlPolicy) -> None:
@@ -166,9 +172,12 @@ def _distinct(dataset: DatasetRecord, values: DistinctValues) -> Callable[[str],
 
     It returns None before the dataset is ready, and for shards.
     """
-    if dataset.status != "ready" or dataset.examples is None or dataset.format == "shards":
-        return lambda field: None
-    return partial(values.distinct, dataset.digest, dataset.examples)
+    return partial(values.distinct, dataset.digest, dataset.examples or 0) if _is_read(dataset) else lambda field: None
+
+
+def _is_read(dataset: DatasetRecord) -> bool:
+    """Whether the service reads values of the dataset: it is ready, and not read from shards."""
+    return dataset.status == "ready" and dataset.examples is not None and dataset.format != "shards"
 
 
 def _table_facts(dataset: DatasetRecord, stores: DraftStores) -> TableFacts | None:

@@ -113,6 +113,21 @@ def test_transformer_when_run_then_names_neurons_for_each_kind_of_sentence(run_e
     assert leader.strip().startswith("better than random | ")
 
 
+@pytest.mark.check
+def test_attribution_patching_when_run_then_the_page_has_its_numbers(run_example: RunExample) -> None:
+    """Scores order the heads as patching does. Training rounds differently on each machine."""
+    page = (ROOT / "docs" / "attribution-patching.md").read_text()
+    (block,) = re.findall(r"^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+    printed = run_example("attribution_patching.py")
+
+    heads = np.array([[float(cell) for cell in line.split("|")[1:]] for line in printed.splitlines()[2:]])
+    assert [_words(line) for line in printed.splitlines()[1:]] == [_words(line) for line in block.splitlines()[1:]]
+    for drop, estimate in ((0, 1), (2, 3)):
+        assert set(heads[:, drop].argsort()[-4:]) == set(heads[:, estimate].argsort()[-4:]) == {0, 1, 2, 3}
+        assert np.corrcoef(heads[:, drop], heads[:, estimate])[0, 1] > 0.9
+
+
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as a pipeline leaves it: a network, and data that it was not trained on."""

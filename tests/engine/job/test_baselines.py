@@ -154,7 +154,7 @@ def test_cluster_mean_when_the_next_cluster_begins_then_the_last_mean_is_freed(t
 
     def mean(cluster: int) -> Tensor:
         rows = context.clusters[cluster].rows
-        return baselines.of(rows, cluster, context.examples.inputs(rows))[0]
+        return baselines.each[0](rows, cluster, context.examples.inputs(rows))[0]
 
     first = ref(mean(0))
     assert first() is not None

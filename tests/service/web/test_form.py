@@ -74,6 +74,24 @@ def test_form_when_sent_then_there_is_the_job_that_it_says(client: httpx.Client,
     assert request["preprocess"]["mean"] == 0.5
 
 
+def test_form_when_baselines_are_drawn_then_the_job_has_their_number_and_field(
+    client: httpx.Client, browser: httpx.Client, served: Served
+) -> None:
+    ready_model(client, served)
+    put_dataset(client, "marked", image=np.zeros((10, 1, 2, 2), np.uint8), y=np.arange(10) % 3, dark=np.arange(10) < 5)
+    filled = {"model": "net", "dataset": "marked", "layer": "conv1", "method": ["gradient:mean"], "baseline": "examples"}
+
+    page = browser.get("/new", params={"model": "net", "dataset": "marked", "layer": "conv1"}).text
+    answers = [browser.post("/new", data={**filled, **more, "action": "send"}) for more in ({"count": "4", "where": "dark"}, {})]
+    refused = browser.post("/new", data={**filled, "count": "6", "where": "dark", "action": "send"})
+
+    assert choices(page, "where") == ["", "dark"]
+    drawn = [client.get("/v1" + answer.headers["location"]).json()["request"]["baseline"] for answer in answers[:1]]
+    assert drawn == [{"kind": "examples", "count": 4, "where": "dark", "hold": [], "inputs": {}}]
+    assert answers[1].status_code == refused.status_code == 422
+    assert "6 rows cannot be drawn where field &#39;dark&#39; is true, because it is true in 5" in refused.text
+
+
 def test_form_when_it_names_given_scores_then_the_job_has_their_entry(
     client: httpx.Client, browser: httpx.Client, served: Served
 ) -> None:

@@ -20,6 +20,7 @@ REQUEST: Json = {"model": "net", "dataset": "data", "layer": "conv1", "methods":
         ({"clusters": {"by": "members", "members": {"a": [0, 1, 2], "b": [1]}}, "seed": 3}, []),
         ({"clusters": {"by": "kmeans", "k": 2, "layer": "fc"}, "units": "channel"}, []),
         ({"target": {"class": 1, "against": 2}, "baseline": {"kind": "constant", "value": 0.5}}, []),
+        ({"baseline": {"kind": "examples", "count": 4}}, []),
         ({"baseline": {"kind": "constant", "value": [0.5]}}, ["baseline"]),
         ({"target": {"class": "each"}, "fidelity": None, "ablation": {"fill": "mean", "random": 19}}, []),
         ({"methods": [{"name": "gradient", "statistic": "rms"}, {"name": "conductance", "steps": 7}]}, []),

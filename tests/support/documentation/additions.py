@@ -41,8 +41,12 @@ Family = GradientSize | Gradient''',
             (
                 "\nFAMILY: dict[str, type[ScoringMethod]] = {",
                 '''
-class GradientSizeMethod(GradientXDeltaMethod):
+class GradientSizeMethod(ScoringMethod):
     """s = |∂F/∂h|."""
+
+    @classmethod
+    def points(cls, entry: MethodBase) -> dict[float, bool]:
+        return {1.0: True}
 
     def scores(self) -> Float[Tensor, "rows *place"]:
         return self._gradient.abs()

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unitrank_engine.methods.batch import PathGap
+from unitrank_engine.job.context import JobContext
+from unitrank_engine.methods.batch import PathEnds, PathGap
 
 
 @dataclass
@@ -40,6 +41,26 @@ class ExampleValues:
         classes, labels = np.zeros(n, np.int64), np.zeros(n, np.int64)
         flat, at_baseline, probabilities, against, right = (np.zeros(n, bool) for _ in range(5))
         return cls(f, f_baseline, classes, flat, at_baseline, probabilities, against, right, labels)
+
+    def take(self, here: slice, context: JobContext, rows: np.ndarray, ends: PathEnds) -> None:
+        """Set the values of the examples of a batch, which have these dataset rows."""
+        self.f[here] = ends.f.double().cpu().numpy()
+        self.f_baseline[here] = ends.f_baseline.double().cpu().numpy()
+        self.classes[here] = ends.fixed.classes.cpu().numpy()
+        against = context.against(rows)
+        if against is not None:
+            self.against[here] = (ends.fixed.classes == against).cpu().numpy()
+        labels = context.examples.labels(rows)
+        right = context.right(ends.output, labels)
+        if right is None or labels is None:
+            self.right = None
+        elif self.right is not None:
+            self.right[here], self.labels[here] = right.cpu().numpy(), labels.cpu().numpy()
+        gradient = ends.input.gradient
+        if gradient is not None:
+            self.flat[here] = (gradient == 0).all(dim=tuple(range(1, gradient.dim()))).cpu().numpy()
+        self.at_baseline[here] = ends.at_baseline.cpu().numpy()
+        self.probabilities[here] = ends.probabilities.cpu().numpy()
 
 
 @dataclass

@@ -15,17 +15,16 @@ from torch import Tensor, fx
 
 from unitrank_engine.methods.batch import Notes
 from unitrank_engine.methods.deeplift import maxima, reveal_cancel
-from unitrank_engine.methods.deeplift.line import Line, vjp
-from unitrank_engine.methods.deeplift.operation import Operation, continuous, is_continuous
-from unitrank_engine.methods.deeplift.quadrature import MeanJacobian
+from unitrank_engine.methods.deeplift.operation import Operation, continuous, differ, is_continuous, tracked
+from unitrank_engine.methods.deeplift.products import product
+from unitrank_engine.methods.deeplift.quadrature import mean_slopes
 from unitrank_engine.methods.deeplift.rescale import relu_slope, slope
-from unitrank_engine.methods.deeplift.secant import attach
+from unitrank_engine.methods.deeplift.secant import Back, Slope, attach
 from unitrank_engine.methods.deeplift.steps import ComparisonStep, elementwise, step_to
 from unitrank_engine.program.linearity.linear import FACTORS, is_linear
 from unitrank_engine.program.nodes import operator_name
 from unitrank_engine.program.places import SHAPE_ONLY
 from unitrank_engine.program.proof.checked_graph import CheckedGraph
-from unitrank_engine.torch_private import tree_leaves
 
 Rules = Literal["rescale", "reveal_cancel", "default"]
 
@@ -33,11 +32,15 @@ _CHOOSING = "where masked_fill index gather index_select take_along_dim embeddin
 CHOOSING = frozenset(f"aten::{name}" for name in _CHOOSING.split())
 """Operators that are linear in the values that they choose from."""
 
-
-Slope = Callable[[Tensor, Tensor, tuple[Tensor, Tensor]], Tensor]
+SlopeRule = Callable[[Tensor, Tensor, tuple[Tensor, Tensor]], Tensor]
 """Takes an operator's argument at the baseline and at x, and its results there.
 
 Returns its slope between them.
+"""
+BackRule = Callable[[Operation, Any], Back]
+"""Takes an operation in both runs, and its result at the baseline; returns its backward pass.
+
+The backward pass must not hold the result at x (see `Operation`).
 """
 
 
@@ -48,12 +51,16 @@ class Lockstep:
     `rules`: `rescale`, `reveal_cancel`, or `default` (RevealCancel after dense layers, else
         Rescale).
     `notes`: gets the names of operators that no rule covers, and warnings.
+    `several`: whether other baselines follow, so that the values at x are kept for them.
     """
 
-    def __init__(self, graph: CheckedGraph, rules: Rules, notes: Notes) -> None:
+    def __init__(self, graph: CheckedGraph, rules: Rules, notes: Notes, *, several: bool = False) -> None:
         self.module = graph
         self.rules = rules
         self.notes = notes
+        self.several = several
+        """Whether `again` can be called."""
+        self._slopes: dict[fx.Node, tuple[Slope, BackRule]] = {}
         self.start: dict[fx.Node, Any] = {}
         """Values at the baseline."""
         self.end: dict[fx.Node, Any] = {}
@@ -89,9 +96,36 @@ class Lockstep:
             if continuous(self.end.get(node)) and node in self.read:
                 self.varying.add(node)
             for done in expired[node]:
-                del self.start[done], self.end[done]
+                del self.start[done]
+                if not self.several:
+                    del self.end[done]
+        self._expire = expired
         (output,) = nodes[-1].all_input_nodes
         return self.start[output], self.end[output]
+
+    def again(self, start: Sequence[Any]) -> Tensor:
+        """Return the output at another baseline, whose slopes replace those of the last one.
+
+        The output at x, which `run` returned, stays: a backward pass from it has the new slopes.
+        """
+        inputs, nodes = iter(start), list(self.module.graph.nodes)
+        for node in nodes:
+            if node.op == "placeholder":
+                self.start[node] = next(inputs)
+            elif node.op == "get_attr":
+                self.start[node] = self.end[node]
+            elif node.op == "call_function":
+                operation = Operation(node, self.start, self.end, self.varying)
+                with torch.no_grad():
+                    self.start[node] = operation.at_start()
+                    if node in self._slopes:
+                        slopes, rule = self._slopes[node]
+                        slopes.back = rule(operation, self.start[node])
+            for done in self._expire[node]:
+                del self.start[done]
+        (output,) = nodes[-1].all_input_nodes
+        result: Tensor = self.start[output]
+        return result
 
     def _steps(self, nodes: Sequence[fx.Node]) -> dict[fx.Node, ComparisonStep]:
         """Return the floating-point nodes that depend on comparisons, with their steps.
@@ -145,12 +179,15 @@ class Lockstep:
     def _at_end(self, operation: Operation, step: ComparisonStep | None) -> Any:
         node = operation.node
         severed = any(source in self.severed for source in node.all_input_nodes)
-        if severed and step is not None and _tracked(self.end[step.source]):
-            return self._elementwise(partial(slope, step.function(self.end)), step.source, node, operation.at_end_detached())
+        if severed and step is not None and tracked(self.end[step.source]):
+            return self._elementwise(operation, partial(slope, step.function(self.end)), step.source, operation.at_end_detached())
         if not operation.tracked or not continuous(self.start[node]):
             value = operation.at_end_detached()
-            if (severed or operation.tracked) and _differ(self.start[node], value):
-                self.severed.add(node)
+            if severed or operation.tracked:
+                # Which values a comparison severs depends on the baseline.
+                self.several = False
+                if differ(self.start[node], value):
+                    self.severed.add(node)
             return value
         if severed:
             self.notes.add("derivative", operation.name)
@@ -162,68 +199,47 @@ class Lockstep:
         if name in CHOOSING or is_linear(node, self.varying):
             return operation.at_end()
         if name in FACTORS:
-            return self._product(operation)
+            return self._attached(operation, product)
         if name in maxima.RULES:
-            return maxima.RULES[name](operation)
+            return self._attached(operation, maxima.RULES[name])
         if elementwise(node) and len(operation.sources) == 1 and operation.keeps_shape(self.start[node]):
             return self._pointwise(operation)
         if not operation.differentiable():
             self.notes.add("derivative", name)
             return operation.at_end()
         self.notes.add("quadrature", name)
-        return self._quadrature(operation)
+        return self._attached(operation, partial(mean_slopes, self.notes))
+
+    def _attached(self, operation: Operation, rule: BackRule) -> Any:
+        values = operation.at_end_detached()
+        slopes = self._slopes_of(operation, rule)
+        return operation.rebuilt(values, attach(slopes, continuous(values), operation.line_tracked()))
+
+    def _slopes_of(self, operation: Operation, rule: BackRule) -> Slope:
+        slopes = Slope(rule(operation, self.start[operation.node]))
+        if self.several:
+            self._slopes[operation.node] = slopes, rule
+        return slopes
 
     def _pointwise(self, operation: Operation) -> Tensor:
         (source,) = operation.sources
         layer = reveal_cancel.linear_before(source, self.varying) if self.rules != "rescale" else None
         value: Tensor = operation.at_end_detached()
-        if layer is not None and (layer.dense or self.rules == "reveal_cancel") and _tracked(self.end[layer.input]):
+        if layer is not None and (layer.dense or self.rules == "reveal_cancel") and tracked(self.end[layer.input]):
+            self.several = False
             contributions = layer.contributions(self.start, self.end)
             return reveal_cancel.with_multipliers(operation.of_argument, self.start[source], contributions, value)
         rule = relu_slope if operation.name == "aten::relu" else partial(slope, operation.of_argument)
-        return self._elementwise(rule, source, operation.node, value)
+        return self._elementwise(operation, rule, source, value)
 
-    def _elementwise(self, rule: Slope, source: fx.Node, node: fx.Node, value: Tensor) -> Tensor:
+    def _elementwise(self, operation: Operation, rule: SlopeRule, source: fx.Node, value: Tensor) -> Tensor:
+        def back(of_baseline: Operation, at_start: Tensor) -> Back:
+            mean = rule(self.start[source], end.detach(), (at_start, value))
+            return lambda gradient: (gradient * mean,)
+
         end = self.end[source]
-        mean = rule(self.start[source], end.detach(), (self.start[node], value))
-        (result,) = attach(lambda gradient: (gradient * mean,), [value], [end])
+        (result,) = attach(self._slopes_of(operation, back), [value], [end])
         return result
-
-    def _product(self, operation: Operation) -> Tensor:
-        """Return the product; the slope of a factor is the midpoint of the other factor.
-
-        This slope is exact, because the Jacobian is linear in t.
-        """
-        value: Tensor = operation.at_end_detached()
-        middle = [(start + end) / 2 for start, end in zip(*operation.line(), strict=True)]
-        (result,) = attach(lambda gradient: vjp(operation.apply, middle, [gradient]), [value], operation.line_tracked())
-        return result
-
-    def _quadrature(self, operation: Operation) -> Any:
-        line = Line.between(operation.apply, operation.line(), *operation.axes())
-        mean = MeanJacobian(line, separable=operation.separable(), on_gap=_warning(self.notes, operation.node))
-        values = operation.at_end_detached()
-        return operation.rebuilt(values, attach(mean.back, continuous(values), operation.line_tracked()))
-
-
-def _warning(notes: Notes, node: fx.Node) -> Callable[[], None]:
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    where = f" in layer '{stack[-1][0]}'" if stack and stack[-1][0] else ""
-    return lambda: notes.warn(
-        "degenerate_reference",
-        f"the mean slope of {operator_name(node) or node.target}{where} between the baseline and some examples does not converge, "
-        f"so scores of earlier layers may be wrong; choose another baseline, such as 'mean'",
-    )
-
-
-def _tracked(value: Any) -> bool:
-    return any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in tree_leaves(value))
-
-
-def _differ(start: Any, end: Any) -> bool:
-    """Return True where a tensor of a node differs between the runs."""
-    pairs = zip(tree_leaves(start), tree_leaves(end), strict=True)
-    return any(isinstance(before, Tensor) and not torch.equal(before.expand_as(after), after) for before, after in pairs)
 
 
 def _attribute(module: fx.GraphModule, path: str) -> Any:

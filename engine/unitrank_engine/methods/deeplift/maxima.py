@@ -1,4 +1,4 @@
-"""DeepLIFT's rule for maxima, such as max pooling.
+"""DeepLIFT's rule for maxima, such as max pooling, as backward passes.
 
 Each candidate's slope is the share of the line between the two runs on which it is the highest.
 """
@@ -8,37 +8,38 @@ from functools import partial
 from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx
 from torch.nn import functional
 
 from unitrank_engine.methods.deeplift.envelope import shares
 from unitrank_engine.methods.deeplift.operation import Operation, continuous
-from unitrank_engine.methods.deeplift.secant import attach
+from unitrank_engine.methods.deeplift.secant import Back
 
 
-def larger(operation: Operation, sign: float) -> Any:
+def larger(operation: Operation, at_start: Any, sign: float) -> Back:
     """Two tensors' maximum (`sign` 1) or minimum (`sign` −1).
 
     Either tensor may be equal in both runs.
     """
-    values = operation.at_end_detached()
     pairs = [operation.both(index) for index in (0, 1)]
-    stacks = [torch.stack([sign * pair[which].expand_as(values) for pair in pairs], 1) for which in (0, 1)]
+    shape = np.broadcast_shapes(*(end.shape for _, end in pairs))
+    stacks = [torch.stack([sign * pair[which].expand(shape) for pair in pairs], 1) for which in (0, 1)]
     parts = [part for part, place in zip(shares(*stacks).unbind(1), (0, 1), strict=True) if operation.differs(place)]
 
     def back(gradient: Tensor) -> list[Tensor]:
         return [(gradient * part).sum_to_size(shape) for part, shape in zip(parts, shapes, strict=True)]
 
     shapes = [end.shape for end in operation.line_tracked()]
-    return operation.rebuilt(values, attach(back, [values], operation.line_tracked()))
+    return back
 
 
-def along(operation: Operation, sign: float) -> Any:
+def along(operation: Operation, at_start: Any, sign: float) -> Back:
     """The maximum (`sign` 1) or minimum (`sign` −1) along axes, or of two tensors."""
     axes = operation.argument(1, [])
     if isinstance(axes, fx.Node):
-        return larger(operation, sign)
+        return larger(operation, at_start, sign)
     given = [axes] if isinstance(axes, int) else list(axes)
     ((start,), (end,)) = operation.line()
     axes = sorted({axis % end.dim() for axis in given} or range(end.dim()))
@@ -49,17 +50,16 @@ def along(operation: Operation, sign: float) -> Any:
         return x.expand_as(end).permute(order).reshape(prod(sizes), -1, 1)
 
     part = shares(sign * candidates(start), sign * candidates(end))
-    values = operation.at_end_detached()
     back_order = torch.tensor(order).argsort().tolist()
     laid_out = [*sizes, *(end.shape[axis] for axis in axes)]
 
     def back(gradient: Tensor) -> tuple[Tensor]:
         return ((part * gradient.reshape(-1, 1, 1)).reshape(laid_out).permute(back_order),)
 
-    return operation.rebuilt(values, attach(back, continuous(values), operation.line_tracked()))
+    return back
 
 
-def pooled(operation: Operation, axes: int) -> Any:
+def pooled(operation: Operation, at_start: Any, axes: int) -> Back:
     """Max pooling over the last `axes` axes, with or without a second result of indices."""
     kernel, stride, padding, dilation = (
         _each(operation.argument(index, default), axes) for index, default in enumerate(([], [], 0, 1), start=1)
@@ -69,16 +69,16 @@ def pooled(operation: Operation, axes: int) -> Any:
         first = [place * (stride or kernel)[axis] - padding[axis] for place in range(out)]
         return [[place + step * dilation[axis] for step in range(kernel[axis])] for place in first]
 
-    return _from_windows(operation, axes, windows)
+    return _from_windows(operation, at_start, axes, windows)
 
 
-def adaptive(operation: Operation, axes: int) -> Any:
+def adaptive(operation: Operation, at_start: Any, axes: int) -> Back:
     """Max pooling to a given size; the sizes of its windows may differ by one."""
 
     def windows(axis: int, size: int, out: int) -> list[list[int]]:
         return [list(range(place * size // out, -(-(place + 1) * size // out))) for place in range(out)]
 
-    return _from_windows(operation, axes, windows)
+    return _from_windows(operation, at_start, axes, windows)
 
 
 Windows = Callable[[int, int, int], list[list[int]]]
@@ -88,11 +88,9 @@ Returns the candidates' positions for each element of the result.
 """
 
 
-def _from_windows(operation: Operation, axes: int, windows: Windows) -> Any:
+def _from_windows(operation: Operation, at_start: Any, axes: int, windows: Windows) -> Back:
     ((start,), (end,)) = operation.line()
-    values = operation.at_end_detached()
-    result = continuous(values)[0]
-    size, out = end.shape[-axes:], result.shape[-axes:]
+    size, out = end.shape[-axes:], continuous(at_start)[0].shape[-axes:]
     index = _positions([windows(axis, size[axis], out[axis]) for axis in range(axes)], size).to(end.device)
 
     def candidates(x: Tensor) -> Tensor:
@@ -109,7 +107,7 @@ def _from_windows(operation: Operation, axes: int, windows: Windows) -> Any:
         planes = spread.new_zeros(len(part), prod(size) + 1).index_add_(1, index.flatten(), spread)
         return (planes[:, :-1].reshape(shape),)
 
-    return operation.rebuilt(values, attach(back, [result], operation.line_tracked()))
+    return back
 
 
 def _positions(tables: Sequence[list[list[int]]], size: Sequence[int]) -> Tensor:
@@ -133,7 +131,7 @@ def _each(value: int | Sequence[int], axes: int) -> list[int]:
     return values * axes if len(values) == 1 else values
 
 
-RULES: dict[str, Callable[[Operation], Any]] = {
+RULES: dict[str, Callable[[Operation, Any], Back]] = {
     **{f"aten::max_pool{axes}d{suffix}": partial(pooled, axes=axes) for axes in (1, 2, 3) for suffix in ("", "_with_indices")},
     **{f"aten::adaptive_max_pool{axes}d": partial(adaptive, axes=axes) for axes in (1, 2, 3)},
     "aten::maximum": partial(larger, sign=1.0),

@@ -55,19 +55,29 @@ class DeepLiftMethod(ScoringMethod):
         group = cast(Sequence[DeepLiftMethod], methods)
         batch, ends, rules = group[0].batch, group[0].batch.ends, cast(DeepLift, group[0].entry).rules
         split = batch.context.split
-        h = ends.input.h.detach().requires_grad_()
-        notes = Notes()
-        start, end = Lockstep(split.behind, rules, notes).run(group[0]._start(), split.values(h, ends.live))
+        several = len(batch.fills.baselines.each) > 1
+        lockstep, h, end = batch.kept.get(rules, (None, None, None))
+        fresh = lockstep is None
+        if lockstep is None or h is None or end is None:
+            h = ends.input.h.detach().requires_grad_()
+            lockstep = Lockstep(split.behind, rules, Notes(), several=several)
+            start, end = lockstep.run(group[0]._start(), split.values(h, ends.live))
+            if lockstep.several:
+                batch.kept[rules] = lockstep, h, end
+        else:
+            start = lockstep.again(group[0]._start())
+        notes = lockstep.notes
         f = [method._target(start, end) for method in group]
         for method in group:
             method.batch.notes.take(notes)
-        gradients = gradients_of(f, h)
+        gradients = gradients_of(f, h, keep_graph=lockstep.several)
         for method in group:
             notes.clear()
             method._multiplier = next(gradients)
             # A rule can also warn in the backward pass of one target.
             method.batch.notes.take(notes)
-        batch.count(2 * len(batch.rows), backward=len(group), targets=len(group))
+        rows = len(batch.rows)
+        batch.count((1 + fresh) * rows, backward=len(group), targets=len(group), progress=2 * rows * len(group))
         return super().by_target(group)
 
     def scores(self) -> Float[Tensor, "rows *place"]:

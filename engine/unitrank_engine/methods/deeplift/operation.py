@@ -160,3 +160,14 @@ def _axis(value: Any) -> int | None:
     if not isinstance(value, Tensor):
         return None
     return next((axis for axis, size in enumerate(value.shape) if isinstance(size, torch.SymInt)), None)
+
+
+def tracked(value: Any) -> bool:
+    """Return True where a tensor of a node requires gradients."""
+    return any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in tree_leaves(value))
+
+
+def differ(start: Any, end: Any) -> bool:
+    """Return True where a tensor of a node differs between the runs."""
+    pairs = zip(tree_leaves(start), tree_leaves(end), strict=True)
+    return any(isinstance(before, Tensor) and not torch.equal(before.expand_as(after), after) for before, after in pairs)

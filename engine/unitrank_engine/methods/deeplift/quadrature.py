@@ -5,12 +5,17 @@ until the contributions m · change sum to the change of the operator's results.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, fx
 
+from unitrank_engine.methods.batch import Notes
 from unitrank_engine.methods.deeplift.line import Line, along, select, sums
+from unitrank_engine.methods.deeplift.operation import Operation
+from unitrank_engine.methods.deeplift.secant import Back
+from unitrank_engine.program.nodes import operator_name
 
 MAX_PIECES = 256
 """Largest number of pieces that are tried for an example. A kink takes about 40 in float32."""
@@ -112,3 +117,19 @@ def _add(total: Tensor, part: Tensor, rows: Int[Tensor, " chosen"], axis: int | 
         total += part
     else:
         total.index_add_(axis, rows if part.shape[axis] == len(rows) else torch.arange(part.shape[axis], device=rows.device), part)
+
+
+def mean_slopes(notes: Notes, operation: Operation, at_start: Any) -> Back:
+    """Return the backward pass of any operation. `notes`: gets a warning where it has no slope."""
+    line = Line.between(operation.apply, operation.line(), *operation.axes())
+    return MeanJacobian(line, separable=operation.separable(), on_gap=_warning(notes, operation.node)).back
+
+
+def _warning(notes: Notes, node: fx.Node) -> Callable[[], None]:
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    where = f" in layer '{stack[-1][0]}'" if stack and stack[-1][0] else ""
+    return lambda: notes.warn(
+        "degenerate_reference",
+        f"the mean slope of {operator_name(node) or node.target}{where} between the baseline and some examples does not converge, "
+        f"so scores of earlier layers may be wrong; choose another baseline, such as 'mean'",
+    )

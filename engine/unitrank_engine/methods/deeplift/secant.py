@@ -13,6 +13,19 @@ Returns the gradients of its inputs, by the mean Jacobian between the two runs.
 """
 
 
+class Slope:
+    """A node's slopes between the two runs, which another baseline replaces.
+
+    `back`: uses the slopes of the last baseline.
+    """
+
+    def __init__(self, back: Back) -> None:
+        self.back = back
+
+    def __call__(self, *gradients: Tensor) -> Sequence[Tensor | None]:
+        return self.back(*gradients)
+
+
 class Secant(torch.autograd.Function):
     """Returns its outputs unchanged in the forward pass, and calls `back` in the backward pass."""
 

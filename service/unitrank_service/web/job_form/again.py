@@ -47,7 +47,7 @@ def _fields(request: Json) -> dict[str, list[str]]:
         "baseline": baseline["kind"],
         "value": baseline.get("value"),
         "baseline_field": baseline.get("field"),
-        "index": baseline.get("index"),
+        **{name: baseline.get(name) for name in ("index", "count", "where")},
         "hold": baseline["hold"],
         **{f"baseline.{name}": entry["kind"] for name, entry in baseline["inputs"].items()},
         "ablation": "on" if ablation else None,

@@ -69,7 +69,7 @@ class FormChoices:
         return [name for name, field in fields if len(field.shape) == 1 and kind_of(field.dtype) != "real"]
 
     def booleans(self) -> list[str]:
-        """Fields that can mark the rows that made given scores."""
+        """Fields that can mark rows: those that made given scores, or those of a baseline."""
         return [name for name in self.groups() if kind_of((self.fields or {})[name].dtype) == "boolean"]
 
     def score_datasets(self, chosen: str) -> list[str]:

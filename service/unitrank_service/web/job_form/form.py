@@ -101,6 +101,8 @@ def filled(form: Form, choices: FormChoices) -> Json:
         "value": form.one("value", "0"),
         "baseline_field": form.chosen("baseline_field", choices.baselines(), next(iter(choices.baselines()), "")),
         "index": form.one("index", "0"),
+        "count": form.one("count", "16"),
+        "where": form.chosen("where", choices.booleans(), ""),
         "hold": form.one("hold"),
         "baselines": {name: form.chosen(f"baseline.{name}", list(OWN_BASELINES)) for name in choices.movable()},
         "ablation": form.fresh or bool(form.one("ablation")),
@@ -165,6 +167,7 @@ NOUNS = {"fields": "field", "layers": "layer"}
 CONTROLS_OF = {
     **{control.id: ("by", by) for by, kind in CLUSTERS.items() for control in kind.controls},
     "baseline_field": ("baseline", "field"),
+    "where": ("baseline", "examples"),
 }
 """Control → the choice that it belongs to. Without that choice the control has no effect."""
 
@@ -176,7 +179,7 @@ def _has_effect(name: str, values: Json) -> bool:
 
 def _word(name: str) -> str:
     """The noun for the choice of a control, for error messages."""
-    words = {"at": "side", "labels": "field", "baseline_field": "field", "made_on": "field"}
+    words = {"at": "side", "labels": "field", "baseline_field": "field", "where": "field", "made_on": "field"}
     words |= {control.id: NOUNS[control.choices] for control in CLUSTER_CONTROLS.values() if control.choices in NOUNS}
     return "field" if name.startswith("input.") else words.get(name, name)
 

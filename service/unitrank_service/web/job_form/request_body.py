@@ -34,6 +34,7 @@ BASELINES: dict[str, tuple[str, Callable[[Json], Json]]] = {
     "cluster_mean": ("the mean of the cluster", lambda values: {"kind": "cluster_mean"}),
     "field": ("a field of the dataset", lambda values: {"kind": "field", "field": values["baseline_field"]}),
     "example": ("one row of the dataset", lambda values: {"kind": "example", "index": _number(values["index"])}),
+    "examples": ("several rows, drawn by the seed: scores are their mean", lambda values: {"kind": "examples"} | _drawn(values)),
 }
 """Baseline kind → its text in the form, and the function that makes its part of the request."""
 OWN_BASELINES = {
@@ -185,6 +186,10 @@ def _class(values: Json) -> Any:
 def _held(text: str) -> Json:
     names = [name.strip() for name in text.split(",") if name.strip()]
     return {"hold": names} if names else {}
+
+
+def _drawn(values: Json) -> Json:
+    return _without({"count": _number(values["count"]), "where": values["where"] or None}, {"count": 16, "where": None})
 
 
 def _own_baselines(kinds: dict[str, str]) -> Json:
