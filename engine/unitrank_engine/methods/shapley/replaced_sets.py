@@ -25,6 +25,9 @@ from unitrank_schemas.base import Fill
 CONTRIBUTION_BYTES = 64 * 2**20
 """Bytes of the contributions of some examples, at most. Units are masked where one has more."""
 
+MOST_NARROW = 256
+"""Units up to which contributions are added in the type of the value: the sum loses one digit."""
+
 
 @dataclass(frozen=True)
 class AffineUnits:
@@ -156,13 +159,17 @@ class ReplacedSets:
     def _updated(self, orders: Int[Tensor, "orders rows units"]) -> Iterator[Tensor]:
         contributions, rows = self.contributions.flatten(0, 1), torch.arange(len(self.h), device=orders.device)
         index = (orders * len(rows) + rows[:, None]).permute(2, 0, 1).flatten(1)
-        # Sums of many contributions keep their digits in float64.
-        total = self._value.to(torch.promote_types(self._value.dtype, torch.float64)).repeat(len(orders), 1)
+        # Sums of many contributions keep their digits in float64, which takes twice the time.
+        dtype = self._value.dtype
+        total = self._value.repeat(len(orders), 1).to(
+            torch.promote_types(dtype, torch.float64) if len(index) > MOST_NARROW else dtype
+        )
         for some in torch.split(index[:-1], max(1, self.sets_at_once // len(orders))):
-            values = torch.empty(len(some), *total.shape, dtype=self._value.dtype, device=total.device)
-            for number, units in enumerate(some):
-                values[number] = total.add_(contributions[units])
-            yield self._behind(values.flatten(0, 1))
+            values = []
+            for units in some:
+                total = total + contributions[units]
+                values.append(total.to(dtype))
+            yield self._behind(torch.cat(values))
 
     def _masked(self, sets: Bool[Tensor, "sets one_or_rows units"]) -> Tensor:
         spread = self.context.units.spread(sets.flatten(0, 1))
