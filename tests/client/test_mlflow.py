@@ -38,6 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     mlflow.set_tracking_uri(before)
 
 
+@pytest.mark.check
 def test_job_when_logged_then_the_run_has_verdicts_tables_pictures_and_origin(job_result: unitrank.JobResult, folder: Path) -> None:
     import mlflow
 

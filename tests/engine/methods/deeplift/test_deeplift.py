@@ -62,7 +62,7 @@ def net_of(name: str, dtype: torch.dtype) -> Of:
     return Of((RULED | UNRULED)[name]).to(dtype)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param(torch.float32, marks=pytest.mark.check), torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("name", [*RULED, *UNRULED])
 def test_scores_when_summed_then_are_the_change_of_the_output(name: str, dtype: torch.dtype) -> None:
     net = net_of(name, dtype)
