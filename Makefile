@@ -96,9 +96,10 @@ check-redis: install
 	else echo 'skipped: the tests of the store on Redis need redis-server on PATH'; fi
 
 # Clients that other projects generate, and pipelines of other projects. Each test installs the
-# other project into a folder of `.environments`.
+# other project into a folder of `.environments`. One process runs all tests of a file, because they
+# share what was installed; pip and npm mostly wait for the network.
 check-integrations: install
-	$(PYTEST) --timeout=600 -m 'integrations and not slow' tests/e2e/integrations
+	$(PYTEST) --numprocesses=$(TEST_PROCESSES) --dist=loadfile --timeout=600 -m 'integrations and not slow' tests/e2e/integrations
 
 # The same for all pipelines: `.ci/run` leaves out those that take minutes to install.
 pipelines: install
