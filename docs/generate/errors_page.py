@@ -148,8 +148,9 @@ class _Module:
         """Each message once or more often."""
         for scope in self._scopes:
             for call in _calls(scope):
+                name = _name(call.func)
                 # Only such calls make errors; the strings at a call take time to find.
-                if _name(call.func) in {*CODED, *PLAIN, *self._wrappers}:
+                if name in CODED or name in PLAIN or (name in self._wrappers and id(call) in self._raised):
                     yield from self._of_call(call, self._constants | _strings_at(scope, call))
 
     def _of_call(self, call: ast.Call, strings: dict[str, list[ast.expr]]) -> Iterator[Message]:
