@@ -6,7 +6,7 @@ from statistics import median_high
 from typing import Literal
 
 from unitrank_schemas.result_text import sentence
-from unitrank_schemas.results import Ranking, Result
+from unitrank_schemas.results import Ranking, Result, units_noun
 from unitrank_schemas.verdict_strength import DOUBT_WORDS
 from unitrank_schemas.verdict_text import leading, tested, why_undecided
 
@@ -32,7 +32,7 @@ class Answer:
 
 def answer_of(result: Result) -> Answer:
     """Return the answer about the ranking that the verdict names first."""
-    question = f"Can I rely on this list of the {'channels' if result.layer.units == 'channel' else 'units'} that matter?"
+    question = f"Can I rely on this list of the {units_noun(result.layer)} that matter?"
     if not tested(result):
         reason = "The job did not test its lists. They may be no better than a list in random order."
         step = "Submit the job again with its test: leave the field ablation at its default."

@@ -5,8 +5,10 @@ The engine makes the heatmaps of a result; the checks estimate their size.
 
 from collections.abc import Sequence
 
+from unitrank_schemas.facts.units import Units
 
-def heatmap_axes(spatial: bool, kind: str, units: str, shape: Sequence[int], channel_axis: int | None) -> list[int] | None:
+
+def heatmap_axes(spatial: bool, kind: str, units: Units, shape: Sequence[int], channel_axis: int | None) -> list[int] | None:
     """The axes of a place that become the axes of the heatmap; None if the ranking has no heatmap.
 
     `spatial`: whether the method is spatial. `kind`: the layer's kind, `Input` for an input.

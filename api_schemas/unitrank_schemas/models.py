@@ -92,7 +92,22 @@ class Layer(Schema):
     after: list[str] | None = Field(
         None, description="The layers whose values reach this layer without passing another one; null from older versions."
     )
+    heads: int | None = Field(
+        None,
+        description="Number of attention heads, where the graph shows it or the module names it; otherwise null.",
+        examples=[12],
+    )
+    heads_at: list[Literal["output", "input"]] = Field(
+        [],
+        description="Sides of the layer whose channels are the heads one after another. There `units` with the channel axis and "
+        "with `groups` equal to `heads` ranks the heads. Empty where only the module names the number: its output may mix heads.",
+    )
     forward_cost: float = Field(0.0, description="Share of the model's operations up to the layer's output, from 0 to 1.")
+
+    @property
+    def heads_in_words(self) -> str:
+        """The heads and their sides, such as `12 heads at the input`; empty without heads."""
+        return f"{self.heads} heads" + (f" at the {' and the '.join(self.heads_at)}" if self.heads_at else "") if self.heads else ""
 
 
 class Manifest(Schema):

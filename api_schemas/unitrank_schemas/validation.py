@@ -135,7 +135,7 @@ def _fields(schema: Any, loc: Loc) -> list[str]:
     for step in loc:
         models = _models(types)
         inside = [field.annotation for model in models for name, field in model.model_fields.items() if step in (name, field.alias)]
-        tagged = [model for model in models if _is_tagged(model, step)]
+        tagged = [model for model in models if _is_tagged(model, step) or model.__name__ == step]
         types = tagged or inside or types
     return [field.alias or name for model in _models(types) for name, field in model.model_fields.items()]
 

@@ -1,7 +1,7 @@
 """The verdict of a result in sentences."""
 
 from unitrank_schemas.result_text import ablation_of, number, sentence
-from unitrank_schemas.results import Leader, Ranking, Result
+from unitrank_schemas.results import Leader, Ranking, Result, units_noun
 from unitrank_schemas.verdict_strength import strength
 
 CHANCE = {"better_than_random": "passed the test", "worse_than_random": "came out worse than random"}
@@ -199,4 +199,4 @@ def why_undecided(result: Result, ranking: str) -> str:
 
 
 def _units(result: Result) -> str:
-    return "channels" if result.layer.units == "channel" else "units"
+    return units_noun(result.layer)

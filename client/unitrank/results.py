@@ -32,6 +32,7 @@ from unitrank_schemas.results import (
     Specificity,
     Unit,
     Warn,
+    unit_name,
 )
 from unitrank_schemas.verdict_text import verdict_in_words
 
@@ -187,6 +188,8 @@ class JobResult:
     def to_dataframe(self, top: int | None = None) -> pandas.DataFrame:
         """One row for each cluster, ranking and unit, with the columns of the service's CSV.
 
+        Units with names, such as heads, have a column `name`.
+
         Args:
             top: the number of units of each cluster and ranking; None: all units.
 
@@ -198,14 +201,28 @@ class JobResult:
             raise NotPossible(
                 "pandas is not installed, and a data frame needs it: pip install pandas", code="not_installed"
             ) from error
+        named = self.layer.unit_word is not None
         tops = {id: self.top(self.layer.count if top is None else top, id) for id in self.rankings}
         rows = [
-            (cluster.name, id, rank, unit.unit, tuple(unit.index), unit.importance, unit.spread)
+            (
+                cluster.name,
+                id,
+                rank,
+                unit.unit,
+                tuple(unit.index),
+                unit.importance,
+                unit.spread,
+                *([self.name_of(unit)] if named else []),
+            )
             for cluster in self.clusters
             for id, units in tops.items()
             for rank, unit in enumerate(units[cluster.name], 1)
         ]
-        return pandas.DataFrame(rows, columns=list(COLUMNS))
+        return pandas.DataFrame(rows, columns=[*COLUMNS, *(["name"] if named else [])])
+
+    def name_of(self, unit: Unit) -> str:
+        """The name of a unit: `head 3`, `position 7`, or its place in the shape, `6,1,6`."""
+        return unit_name(self.layer.unit_word, unit.index, unit.unit)
 
     def plot(
         self,

@@ -110,7 +110,8 @@ def prepare(
     # Two exports of one network differ in the upload's digest and agree in the cleaned archive's.
     model, dataset = resolved.get("clean") or resolved["model"]["digest"], resolved["dataset"]["digest"]
     clusters_key = request.clusters.model_dump(mode="json")
-    streams = RandomStreams.of(request.seed, model, request.layer, request.at, request.units, dataset, clusters_key)
+    units = PlaceUnits(request.units, place)
+    streams = RandomStreams.of(request.seed, model, request.layer, request.at, units.description, dataset, clusters_key)
     runner = runner or LocalRunner()
     examples, meter = Examples.of(table, program, request), ProgressMeter(report)
     forward = Forward(program, output, request.target, examples, meter, runner)
@@ -120,7 +121,7 @@ def prepare(
         request=request,
         program=program,
         split=program.split(place, output),
-        units=PlaceUnits(request.units, place),
+        units=units,
         examples=examples,
         streams=streams,
         row_streams=RandomStreams.of(request.seed, dataset),

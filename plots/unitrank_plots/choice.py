@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from unitrank_schemas import results as schema
 from unitrank_schemas.results import Cluster, Ranking, Result
 
 Style = Literal["screen", "paper"]
@@ -66,9 +67,9 @@ def cluster_of(result: Result, choice: Choice) -> tuple[int, Cluster]:
 
 
 def unit_name(result: Result, unit: int) -> str:
-    """The indices of the unit in the layer's shape, such as `3,0,1`; its number for one axis."""
-    shape = result.layer.shape
-    return str(unit) if len(shape) < 2 else ",".join(str(int(index)) for index in np.unravel_index(unit, shape))
+    """The unit's name: its place in the layer's shape, such as `3,0,1`, or `head 3`."""
+    index = np.unravel_index(unit, result.layer.shape) if result.layer.shape else ()
+    return schema.unit_name(result.layer.unit_word, [int(place) for place in index], unit)
 
 
 def _check(kind: str, choice: str, names: Collection[str]) -> None:

@@ -44,7 +44,10 @@ def heatmap(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     drawing.colorbar(image, ax=axes, label="score" if choice.example is not None else "importance", shrink=0.85)
     subject = f"cluster {short(cluster.name)}" + ("" if choice.example is None else f", example {choice.example}")
     title(drawing, f"{short(ranking.id)} at layer {short(result.layer.name)}, {subject}" + (f"\n{channels}" if channels else ""))
-    for side in (axes.xaxis, axes.yaxis):
+    if result.layer.units == "position" and len(result.layer.shape) == 1:
+        axes.set_xlabel("position")
+        axes.set_yticks([])
+    for side in (axes.xaxis,) if len(values) == 1 else (axes.xaxis, axes.yaxis):
         side.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.spines[:].set_visible(False)
     return drawing

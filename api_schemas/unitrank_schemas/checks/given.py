@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from unitrank_schemas.facts.facts import MOST_CLUSTERS, Facts, Flaw, TableFacts, kind_of, layer_of, place_of, unit_count
 from unitrank_schemas.facts.fields import field_exists, names_of
 from unitrank_schemas.facts.wording import nearest, shape_text
-from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.jobs import JobRequest, units_in_words
 from unitrank_schemas.json_pointer import escaped
 from unitrank_schemas.methods import MOST_IMPORTANCE_BYTES, NO_ROW, Given
 
@@ -186,7 +186,7 @@ def _units_fit(at: str, count: int, request: JobRequest, facts: Facts) -> Iterat
         return
     detail = (
         f"the importance has {count} numbers, but the {request.at} of layer {request.layer!r} has {units} units "
-        f"(`units: {request.units}`, shape {place.shape}); give one number for each unit, in row-major order"
+        f"({units_in_words(request.units)}, shape {place.shape}); give one number for each unit, in row-major order"
     )
     yield Flaw(at, "wrong_shape", detail)
 

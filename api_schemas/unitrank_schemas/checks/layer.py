@@ -38,5 +38,3 @@ def side_is_a_place(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
             "this output"
         )
         yield Flaw("/layer", "layer_without_effect", detail)
-    elif request.units == "channel" and place.channel_axis is None:
-        yield Flaw("/units", "no_channels", f"the {request.at} of layer {layer.name!r} has no channel axis; use `neuron`")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from unitrank_schemas.checks import baseline, clusters, given, inputs, layer, methods, size, study, target
+from unitrank_schemas.checks import baseline, clusters, given, inputs, layer, methods, size, study, target, units
 from unitrank_schemas.checks.defaults import completed
 from unitrank_schemas.facts.facts import Facts, Flaw, RequestRejected
 from unitrank_schemas.jobs import JobRequest
@@ -13,6 +13,8 @@ Check = Callable[[JobRequest, Facts], Iterator[Flaw]]
 CHECKS: list[Check] = [
     layer.layer_exists,
     layer.side_is_a_place,
+    units.labels_are_complete,
+    units.units_exist,
     inputs.inputs_exist,
     inputs.inputs_are_fed,
     inputs.inputs_fit,

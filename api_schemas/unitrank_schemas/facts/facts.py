@@ -3,9 +3,11 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING, Literal
 
 from unitrank_schemas.datasets import FieldInfo
+from unitrank_schemas.facts.units import unit_shape
 from unitrank_schemas.models import Layer, Manifest, OutputPort, Seen
 
 if TYPE_CHECKING:
@@ -115,13 +117,8 @@ def place_of(request: "JobRequest", layer: Layer) -> RankedPlace | None:
 
 
 def unit_count(request: "JobRequest", place: RankedPlace) -> int:
-    """The number of ranked units: channels, or all elements of the place."""
-    if request.units == "channel" and place.channel_axis is not None:
-        return place.shape[place.channel_axis]
-    count = 1
-    for size in place.shape:
-        count *= size
-    return count
+    """The number of ranked units; the number of elements where the place lacks such units."""
+    return prod(unit_shape(request.units, place.shape, place.channel_axis) or place.shape)
 
 
 def output_of(request: "JobRequest", manifest: Manifest) -> OutputPort | None:

@@ -1,5 +1,6 @@
 """Jobs: the request that a client posts, one file for each of its parts, and the job it gets."""
 
+from unitrank_schemas.facts.units import Groups, Labels, Units, axis_of, labels_of, unit_shape, units_in_words
 from unitrank_schemas.jobs.job import (
     ENDED,
     DryRun,
@@ -12,24 +13,30 @@ from unitrank_schemas.jobs.job import (
     Progress,
     job_summary,
 )
-from unitrank_schemas.jobs.request import METADATA_BYTES, JobRequest, Place, Preprocess, Units, Webhook, checked_metadata
+from unitrank_schemas.jobs.request import METADATA_BYTES, JobRequest, Place, Preprocess, Webhook, checked_metadata
 
 __all__ = [
     "ENDED",
     "METADATA_BYTES",
     "DryRun",
     "Estimate",
+    "Groups",
     "Job",
     "JobChange",
     "JobLinks",
     "JobRequest",
     "JobStatus",
     "JobSummary",
+    "Labels",
     "Place",
     "Preprocess",
     "Progress",
     "Units",
     "Webhook",
+    "axis_of",
     "checked_metadata",
     "job_summary",
+    "labels_of",
+    "unit_shape",
+    "units_in_words",
 ]

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, JsonValue
 
 from unitrank_schemas.base import Reference, Schema
 from unitrank_schemas.datasets import InlineDataset
+from unitrank_schemas.facts.units import Units
 from unitrank_schemas.jobs.ablation import Ablation, Fidelity
 from unitrank_schemas.jobs.baselines import Baseline, Zeros
 from unitrank_schemas.jobs.clusters import All, Clusters
@@ -14,7 +15,6 @@ from unitrank_schemas.jobs.targets import Target
 from unitrank_schemas.methods import Method
 
 Place = Literal["output", "input"]
-Units = Literal["neuron", "channel"]
 
 METADATA_BYTES = 64 * 1024
 """Largest size of a job's metadata as JSON. It is stored and returned with the job."""
@@ -70,7 +70,9 @@ class JobRequest(Schema):
     at: Place = Field("output", description="Rank the output or the input of the layer.")
     units: Units = Field(
         "neuron",
-        description="`neuron`: each element is a unit. `channel`: each channel is a unit, scored by its sum, replaced as a whole.",
+        description="`neuron`: each element is a unit. `channel`: all elements of a channel are one unit. `position`: all channels "
+        "of a position, such as a token or a pixel, are one unit. An object groups the indices of one axis. The score of a unit is "
+        "the sum over its elements, and a unit is replaced as a whole.",
     )
     target: Target = Target()
     baseline: Baseline = Zeros()

@@ -15,7 +15,7 @@ from unitrank_schemas.results.rankings import (
     Verified,
 )
 from unitrank_schemas.results.result import Cost, Leader, Provenance, Result, Warn
-from unitrank_schemas.results.subject import Cluster, Content, RankedLayer
+from unitrank_schemas.results.subject import Cluster, Content, RankedLayer, unit_name, units_noun
 from unitrank_schemas.results.units import UnitEffect, UnitExample, UnitExamples, UnitInCluster, UnitInRanking, UnitResult
 from unitrank_schemas.results.verdicts import VERDICT_LABELS, Verdict
 
@@ -57,4 +57,6 @@ __all__ = [
     "Verdict",
     "Verified",
     "Warn",
+    "unit_name",
+    "units_noun",
 ]

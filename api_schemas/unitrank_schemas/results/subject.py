@@ -1,10 +1,12 @@
 """The subject of a result: model, dataset, layer and clusters."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
 from unitrank_schemas.base import Schema
+from unitrank_schemas.facts.units import Units
 
 
 class Content(Schema):
@@ -20,14 +22,36 @@ class RankedLayer(Schema):
     name: str
     at: Literal["output", "input"]
     cut: bool = Field(description="Whether every path from the model's inputs to the explained output passes through the place.")
-    units: Literal["neuron", "channel"]
+    units: Units
     shape: list[int] = Field(description="Shape of the units; unit numbers count in row-major order.")
     count: int = Field(description="Number of units.")
+    unit_word: Literal["position", "head", "group", "label"] | None = Field(
+        None, description="The word before a unit's number in pictures and tables, such as `head 3`; null for neurons and channels."
+    )
     channel_axis: int | None = Field(
         None,
         description="Axis of `shape` that counts the channels; null without such an axis. Results of older versions always have "
         "null; their channels are axis 0.",
     )
+
+
+def unit_name(word: str | None, index: Sequence[int], unit: int) -> str:
+    """The name of a unit: its word and its number, or its place where the units have several axes.
+
+    `index`: the unit's place in the shape of the units.
+
+    >>> unit_name("head", [3], 3), unit_name("position", [1, 2], 9), unit_name(None, [3, 0, 1], 13)
+    ('head 3', 'position 1,2', '3,0,1')
+    """
+    number = ",".join(map(str, index)) if len(index) > 1 else str(unit)
+    return f"{word} {number}" if word else number
+
+
+def units_noun(layer: RankedLayer) -> str:
+    """The plural noun for the units in sentences."""
+    if layer.unit_word in (None, "label"):
+        return "channels" if layer.units == "channel" else "units"
+    return f"{layer.unit_word}s"
 
 
 class Cluster(Schema):

@@ -59,6 +59,7 @@ class UnitResult(Schema):
     layer: RankedLayer
     unit: int
     index: list[int] = Field(description="Position in the layer's shape.")
+    name: str = Field("", description="The unit's number or place, with its word: `head 3`, `position 7`.", examples=["head 3"])
     rankings: list[UnitInRanking]
     missing: dict[str, str] = Field(
         description="`rank`, `effect`, `score` or `activation` → why it is null somewhere, and the request that gives it."

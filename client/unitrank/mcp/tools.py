@@ -54,6 +54,7 @@ class Tools:
         rows = [
             f"{layer.name}: {layer.kind}, {layer.units} units, shape {'x'.join(map(str, layer.shape))}"
             + (", every path from input to output passes through it" if layer.cut else "")
+            + (f", {layer.heads_in_words}" if layer.heads else "")
             for layer in layers
         ]
         return _lines(rows, f"Model {model} has no layers yet: its inspection has not ended, or rejected it.")

@@ -6,7 +6,10 @@ from itertools import chain
 from math import prod
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from unitrank_schemas.facts.facts import logit_count
+from unitrank_schemas.jobs import Units, unit_shape
 from unitrank_schemas.models import Layer, OutputPort
 
 QUICK = ("gradient", "gradient_x_activation", "gradient_x_delta")
@@ -17,6 +20,7 @@ SCORES_OF_ONE = ("logit", "probability", "log_probability")
 """The scores of an output with one value."""
 MOST_CLASSES = 20
 MOST_PLACES = 8
+UNITS: TypeAdapter[Units] = TypeAdapter(Units)
 
 Request = Mapping[str, Any]
 
@@ -135,10 +139,12 @@ def _places(request: Request, network: Network) -> Iterator[Candidate]:
 
 
 def unit_count(layer: Layer, at: str, request: Request) -> int | None:
-    """The number of units; None for a place that cannot be ranked."""
+    """The number of units; None for a place that cannot be ranked or does not have such units."""
     shape, axis = (layer.shape, layer.channel_axis) if at == "output" else (layer.input_shape, layer.input_channel_axis)
     if shape is None:
         return None
-    if request.get("units", "neuron") == "neuron":
-        return prod(shape)
-    return None if axis is None else shape[axis]
+    try:
+        of_units = unit_shape(UNITS.validate_python(request.get("units", "neuron")), shape, axis)
+    except ValidationError:
+        return None
+    return None if of_units is None else prod(of_units)

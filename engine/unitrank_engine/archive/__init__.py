@@ -30,6 +30,7 @@ from unitrank_engine.archive.description.operators import allow_operators
 from unitrank_engine.archive.errors import ArchiveError
 from unitrank_engine.archive.loading import load
 from unitrank_engine.archive.mark import add_mark, has_mark
+from unitrank_engine.archive.named_heads import add_heads, heads_in
 from unitrank_engine.archive.vetting import clean
 
-__all__ = ["ArchiveError", "add_mark", "allow_operators", "clean", "has_mark", "load"]
+__all__ = ["ArchiveError", "add_heads", "add_mark", "allow_operators", "clean", "has_mark", "heads_in", "load"]

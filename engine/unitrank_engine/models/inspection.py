@@ -4,16 +4,19 @@ The inspection vets the archive and runs the model at several batch sizes. The m
 inputs, outputs and layers of a model. Requests are checked against it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import fx
 
-from unitrank_engine.archive import ArchiveError, clean, has_mark, load
+from unitrank_engine.archive import ArchiveError, clean, has_mark, heads_in, load
 from unitrank_engine.errors import EngineError, is_out_of_memory
+from unitrank_engine.models.heads import MOST, heads_of
 from unitrank_engine.models.row_independence import check_rows
 from unitrank_engine.program import Place, Program, ProgramValue
 from unitrank_engine.program.contracts.invented import invented_values
@@ -27,6 +30,7 @@ from unitrank_schemas.base import Json
 from unitrank_schemas.models import Layer, Manifest, OutputPort, Port, Seen
 
 ROWS = 3
+NO_HEADS: Mapping[str, int] = MappingProxyType({})
 
 
 def inspect(source: Path, target: Path) -> Json:
@@ -39,21 +43,23 @@ def inspect(source: Path, target: Path) -> Json:
         exported = load(target)
     except ArchiveError as error:
         raise EngineError(error.code, error.detail) from error
-    description = manifest(Program.from_exported(exported))
+    description = manifest(Program.from_exported(exported), heads_in(source))
     if has_mark(source, digest):
         description = description.model_copy(update={"gradients": "checked"})
     return description.model_dump(mode="json")
 
 
-def manifest(program: Program) -> Manifest:
+def manifest(program: Program, heads: Mapping[str, int] = NO_HEADS) -> Manifest:
     """The manifest of a program.
+
+    `heads`: path of a module → the number of attention heads that its attributes name.
 
     Raises EngineError when the model fails at another batch size, or mixes the examples of a batch.
     """
     with invented_values() as faults:
         costs = _run(program)
     total = sum(costs.values())
-    layers = _layers(program, costs, total)
+    layers = _layers(program, costs, total, heads)
     return Manifest(
         inputs=[_port(value) for value in program.inputs.values()],
         outputs=[OutputPort(**_port(value).model_dump(), class_axis=class_axis(value.node)) for value in program.outputs.values()],
@@ -87,7 +93,7 @@ def _port(value: ProgramValue) -> Port:
     return Port(name=value.name, dtype=str(value.dtype).removeprefix("torch."), shape=list(value.shape))
 
 
-def _layers(program: Program, costs: dict[fx.Node, int], total: int) -> list[Layer]:
+def _layers(program: Program, costs: dict[fx.Node, int], total: int, heads: Mapping[str, int]) -> list[Layer]:
     before = _costs_until(program.module.graph, costs)
     inputs = {place.layer: place for place in program.places if place.at == "input"}
     goal = next(iter(program.outputs.values())).node
@@ -114,9 +120,24 @@ def _layers(program: Program, costs: dict[fx.Node, int], total: int) -> list[Lay
                 differentiable=place.node in reached,
                 linear_next=next_linear(program, place) is not None,
                 **_entering(program, inputs.get(place.layer), cut, reached),
+                **_heads(place, inputs.get(place.layer), heads.get(place.layer.partition("@")[0])),
             )
         )
     return layers
+
+
+def _heads(place: Place, entering: Place | None, named: int | None) -> dict[str, Any]:
+    """The number of heads of a layer, and the sides whose channels are the heads.
+
+    `named`: the number that the module names, which counts if it divides the channels.
+    """
+    sides = {"output": heads_of(place), "input": heads_of(entering) if entering else None}
+    if named is not None and not (
+        place.channel_axis is not None and 1 < named <= MOST and place.shape[place.channel_axis] % named == 0
+    ):
+        named = None
+    heads = sides["output"] or sides["input"] or named
+    return {"heads": heads, "heads_at": [side for side, count in sides.items() if heads is not None and count == heads]}
 
 
 def _after(program: Program) -> dict[str, list[str]]:

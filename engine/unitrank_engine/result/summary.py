@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from unitrank_engine.attribution.baselines.agreement import followed_count
 from unitrank_engine.attribution.examples.sums import MIN_CHANGE
 from unitrank_engine.attribution.statistics import spearman
 from unitrank_engine.device import peak_bytes
+from unitrank_engine.job.units import PlaceUnits
+from unitrank_engine.models.heads import heads_of
 from unitrank_engine.result import verdict_warnings, warnings
 from unitrank_engine.result.agreement import agreements
 from unitrank_engine.result.doubts import with_doubts
@@ -21,6 +23,7 @@ from unitrank_engine.result.outcome import JobOutcome, TargetOutcome
 from unitrank_engine.result.relations import relations
 from unitrank_engine.result.top import LEVEL, stable_top, top
 from unitrank_schemas import results as schema
+from unitrank_schemas.jobs import Groups, Labels, axis_of
 from unitrank_schemas.methods import MethodBase
 
 
@@ -57,6 +60,7 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
             shape=list(context.units.shape),
             count=context.units.count,
             channel_axis=context.units.channel_axis,
+            unit_word=_unit_word(context.units),
         ),
         clusters=clusters,
         rankings=rankings,
@@ -88,6 +92,14 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
             ),
         ),
     )
+
+
+def _unit_word(units: PlaceUnits) -> Literal["position", "head", "group", "label"] | None:
+    kind = units.kind
+    if isinstance(kind, Groups):
+        of_channels = axis_of(kind, units.place.shape) == units.place.channel_axis
+        return "head" if of_channels and kind.groups == heads_of(units.place) else "group"
+    return "label" if isinstance(kind, Labels) else "position" if kind == "position" else None
 
 
 def _cluster(outcome: JobOutcome, index: int) -> schema.Cluster:

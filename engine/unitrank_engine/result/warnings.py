@@ -127,6 +127,14 @@ def _labels_are_binary(context: JobContext) -> bool:
 def of_cluster(context: JobContext, sums: ExampleSums, cluster: int, entries: list[MethodBase]) -> Iterator[Warn]:
     """Warnings about the examples of one cluster."""
     name, count = context.clusters[cluster].name, len(context.clusters[cluster].rows)
+    units = context.units
+    if not units.single and units.kind != "channel" and units.count > count:
+        yield Warn(
+            code="more_units_than_examples",
+            detail=f"the ranking orders {units.count} units by the scores of {count} examples, which cannot tell all of them "
+            "apart; use fewer groups, more examples or larger clusters, and rely on `in_top` for single units",
+            cluster=name,
+        )
     same = int(sums.at_baseline[cluster])
     if same:
         yield Warn(

@@ -24,6 +24,9 @@ def grid(
         if name not in arrays:
             raise NoPicture("no_examples", "the job kept no scores of single examples; post it with `keep_examples`")
         values = _row_or_example(arrays[name], row, choice).reshape(result.layer.shape)
+    if result.layer.units == "position":
+        # A position has all channels, so that the scores are the heatmap.
+        return _of_channel(_flat(values), choice, 0)
     return _of_channel(values, choice, result.layer.channel_axis or 0)
 
 

@@ -52,7 +52,10 @@ def heatmap(result: Result, arrays: Arrays, choice: Choice) -> Json:
     panel = {
         "kind": "matrix",
         "rows": {"label": "row", "names": [str(number) for number in range(height)]},
-        "columns": {"label": "column", "names": [str(number) for number in range(width)]},
+        "columns": {
+            "label": "position" if result.layer.units == "position" and height == 1 else "column",
+            "names": [str(number) for number in range(width)],
+        },
         "values": finite(values),
         "value": {"label": "importance" if choice.example is None else "score", "low": -bound if signed else 0.0, "high": bound},
     }

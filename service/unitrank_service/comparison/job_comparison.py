@@ -15,7 +15,7 @@ from unitrank_schemas.comparison import (
     JobRankingComparison,
     NotCompared,
 )
-from unitrank_schemas.jobs import JobSummary
+from unitrank_schemas.jobs import JobSummary, units_in_words
 from unitrank_schemas.results import Ranking, Result
 from unitrank_service.comparison.agreement import agreement
 from unitrank_service.comparison.best_curve import best_curve
@@ -160,7 +160,7 @@ def _why_other_place(a: Result, b: Result) -> str | None:
     places = [(each.layer.name, each.layer.at, each.layer.units, each.layer.shape) for each in (a, b)]
     if places[0] == places[1]:
         return None
-    words = [f"{units}s of the {at} of {name}, shape {shape}" for name, at, units, shape in places]
+    words = [f"{units_in_words(units)} of the {at} of {name}, shape {shape}" for name, at, units, shape in places]
     return f"the jobs rank the units of different places: {words[0]}, and {words[1]}"
 
 

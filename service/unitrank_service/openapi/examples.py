@@ -232,6 +232,7 @@ def unit() -> Json:
         **{name: result()[name] for name in ("job", "dataset", "layer")},
         "unit": 1033,
         "index": [6, 1, 6],
+        "name": "6,1,6",
         "rankings": [{"id": "conductance", "target_class": None, "clusters": {"all": entry}}],
         "missing": {"effect": "the job measured no effect of this unit alone; post it with `ablation.verify`"},
     }

@@ -42,17 +42,19 @@ def negotiated(accept: str | None) -> str:
 def csv_rows(summary: Json, selection: Selection, arrays: ArrayFile) -> Iterator[bytes]:
     """Yield the CSV: first the header, then the units of each cluster and ranking.
 
-    All units come where `selection.top` is None. An index is written as 6:1:6.
+    All units come where `selection.top` is None. An index is written as 6:1:6. Units with names,
+    such as heads, have a further column `name`.
     `arrays` are closed at the end. The summary must have the selected names.
     """
     layer = summary["layer"]
+    word = layer.get("unit_word")
     with arrays:
-        yield ",".join(CSV_COLUMNS).encode() + b"\r\n"
+        yield ",".join([*CSV_COLUMNS, *(["name"] if word else [])]).encode() + b"\r\n"
         for name, row in selection.clusters(summary).items():
             for id in selection.rankings(summary):
                 start, rank = _csv_text(_inert(name), id), 1
                 for piece in RankedRow(arrays, id, row, layer["shape"]).pieces(selection.top or layer["count"]):
-                    yield _csv_lines(start, rank, piece)
+                    yield _csv_lines(start, rank, piece, word)
                     rank += len(piece.unit)
 
 
@@ -63,18 +65,25 @@ def _csv_text(*values: str) -> str:
     return text.getvalue()
 
 
-def _csv_lines(start: str, rank: int, units: RankedUnits) -> bytes:
+def _csv_lines(start: str, rank: int, units: RankedUnits, word: str | None) -> bytes:
     """The lines of the units. `start`: the first columns. `rank`: rank of the first unit.
+
+    `word`: the word before a unit's place in its name; None where units have no names.
 
     Numbers need no quotes. Formatting them here takes half of the time of `csv.writer`.
     """
     columns = zip(count(rank), units.unit, units.index, units.importance, units.spread, strict=False)
     lines = (
         f"{start},{rank},{unit},{':'.join(map(str, index))},"
-        f"{'' if importance is None else importance},{'' if spread is None else spread}\r\n"
+        f"{'' if importance is None else importance},{'' if spread is None else spread}{_name(word, index)}\r\n"
         for rank, unit, index, importance, spread in columns
     )
     return "".join(lines).encode()
+
+
+def _name(word: str | None, index: list[int]) -> str:
+    """The column `name`. Its place is written as in the column `index`, without commas."""
+    return f",{word} {':'.join(map(str, index))}" if word else ""
 
 
 def npz_bytes(arrays: ArrayFile, file: BinaryIO) -> Iterator[bytes]:

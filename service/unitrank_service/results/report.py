@@ -16,7 +16,7 @@ from unitrank_plots.choice import Arrays
 from unitrank_plots.class_names import in_words
 from unitrank_schemas.answer import Answer, answer_of
 from unitrank_schemas.result_text import errors_of_no_change, group_warnings, prediction_error, sentence
-from unitrank_schemas.results import Result
+from unitrank_schemas.results import Result, units_noun
 from unitrank_schemas.verdict_text import verdict_in_words
 from unitrank_service.results.stored_result import stored_result
 from unitrank_service.results.table_rows import cluster_line, comparison_lines, leader_line
@@ -60,6 +60,7 @@ def _values(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]
     answer = answer_of(result)
     return {
         "result": result,
+        "noun": units_noun(result.layer),
         "finished": datetime.fromtimestamp(record.finished_at, UTC).strftime("%-d %B %Y, %H:%M UTC")
         if record.finished_at
         else None,
@@ -72,7 +73,7 @@ def _values(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]
         "pictures": list(_pictures(result, arrays, best)),
         "best": best,
         "comparisons": comparison_lines(result),
-        "clusters": [cluster_line(cluster, ranking) for cluster in result.clusters[:MOST_CLUSTERS]],
+        "clusters": [cluster_line(cluster, ranking, result.layer.unit_word) for cluster in result.clusters[:MOST_CLUSTERS]],
         "cluster_count": len(result.clusters),
         "left_out": max(0, len(result.clusters) - MOST_CLUSTERS),
         "maps": _maps(result, arrays, best),
@@ -103,7 +104,7 @@ def _answer_picture(answer: Answer, result: Result, arrays: Arrays) -> Picture |
 
 
 def _maps(result: Result, arrays: Arrays, best: str) -> list[Picture]:
-    if len(result.layer.shape) < 2 and f"heatmap/{best}" not in arrays:
+    if len(result.layer.shape) < 2 and result.layer.units != "position" and f"heatmap/{best}" not in arrays:
         return []
     names = [cluster.name for cluster in result.clusters[:MOST_MAPS]]
     pictures = (

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unitrank_schemas.results import unit_name
 from unitrank_schemas.unit_examples import KEPT, LISTS
 from unitrank_service.errors import HttpProblem
 from unitrank_service.results.result_response import StoredResult
@@ -46,12 +47,14 @@ def unit_body(stored: StoredResult, unit: int, selection: Selection) -> Json:
     with stored.array_file() as arrays:
         rankings = list(UnitReader(summary, selection, arrays, unit).rankings())
     values = [cluster for ranking in rankings for cluster in ranking["clusters"].values()]
+    index = [int(place) for place in np.unravel_index(unit, layer["shape"])] if layer["shape"] else []
     return {
         "job": summary["job"],
         "dataset": summary["dataset"],
         "layer": layer,
         "unit": unit,
-        "index": [int(place) for place in np.unravel_index(unit, layer["shape"])] if layer["shape"] else [],
+        "index": index,
+        "name": unit_name(layer.get("unit_word"), index, unit),
         "rankings": rankings,
         "missing": {name: text for name, text in MISSING.items() if any(value[name] is None for value in values)},
     }

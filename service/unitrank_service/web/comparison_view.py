@@ -7,6 +7,7 @@ from typing import Any
 
 from unitrank_schemas.class_names import named
 from unitrank_schemas.comparison import ComparedJob, JobComparison
+from unitrank_schemas.jobs import units_in_words
 from unitrank_schemas.result_text import number
 from unitrank_schemas.results import VERDICT_LABELS, Leader
 from unitrank_service.results.table_rows import strength, with_interval
@@ -77,7 +78,7 @@ def _column(job: ComparedJob, letter: str, classes: Mapping[str, str]) -> Json:
         "state": STATES[job.status],
         "model": job.model.name or "–",
         "dataset": job.dataset.name or "in the request",
-        "place": f"{job.units}s of the {job.at} of {job.layer}",
+        "place": f"{units_in_words(job.units)} of the {job.at} of {job.layer}",
         "best": named(summary.best, classes) if summary and summary.best else "–",
         "verdict": VERDICT_LABELS[summary.verdict] if summary else "–",
         "strength": strength(leader) if leader else "–",

@@ -8,7 +8,7 @@ from typing import Any
 from unitrank_schemas.answer import answer_of
 from unitrank_schemas.class_names import of_classes, with_class_names
 from unitrank_schemas.result_text import errors_of_no_change, group_warnings, number, prediction_error
-from unitrank_schemas.results import Result
+from unitrank_schemas.results import Result, unit_name
 from unitrank_schemas.verdict_text import tested, verdict_in_words
 from unitrank_service.results.report import ANSWER_CAPTION, MOST_CLUSTERS, origin
 from unitrank_service.results.stored_result import stored_result
@@ -175,7 +175,7 @@ def _has_curves(result: Result) -> bool:
 def _curves(source: TabSource) -> Json:
     result = source.result
     ranking = next(each for each in result.rankings if each.id == source.choice["first_ranking"])
-    lines = [cluster_line(each, ranking) for each in result.clusters]
+    lines = [cluster_line(each, ranking, result.layer.unit_word) for each in result.clusters]
     return {
         "tested": _has_curves(result),
         "specific": ranking.specificity is not None,
@@ -192,6 +192,7 @@ def _units(source: TabSource) -> Json:
         "top": [
             {
                 "unit": unit.unit,
+                "name": unit_name(result.layer.unit_word, unit.index, unit.unit) if result.layer.unit_word else str(unit.unit),
                 "index": ", ".join(map(str, unit.index)),
                 "importance": number(unit.importance),
                 "interval": f"{number(unit.importance_low)} to {number(unit.importance_high)}",
@@ -209,11 +210,14 @@ def _units(source: TabSource) -> Json:
 def _heatmaps(source: TabSource) -> Json:
     result = source.result
     clusters = [source.choice["cluster"]] if source.choice["cluster"] else source.choice["clusters"]
+    of_positions = result.layer.units == "position"
     return {
-        "drawn": len(result.layer.shape) > 1,
+        "drawn": len(result.layer.shape) > 1 or of_positions,
         "maps": clusters[:MOST_MAPS],
         "left_out": max(0, len(clusters) - MOST_MAPS),
-        "channels": result.layer.shape[result.layer.channel_axis or 0] if len(result.layer.shape) > 2 else None,
+        "channels": result.layer.shape[result.layer.channel_axis or 0]
+        if len(result.layer.shape) > 2 and not of_positions
+        else None,
     }
 
 

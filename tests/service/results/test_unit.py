@@ -152,3 +152,41 @@ def test_unit_when_importance_is_equal_or_not_a_number_then_ranks_as_the_result(
 
     assert ranks == [2, 15, 1, 3, 16, 4]
     assert unit(client, id, 1).rankings[0].clusters["a"].importance is None
+
+
+HEADS = {
+    "name": "mix",
+    "at": "input",
+    "cut": False,
+    "units": {"axis": -1, "groups": 16},
+    "shape": [16],
+    "count": 16,
+    "unit_word": "head",
+}
+PIXELS = {"name": "conv1", "at": "output", "cut": True, "units": "position", "shape": [4, 4], "count": 16, "unit_word": "position"}
+
+
+@pytest.mark.parametrize(
+    ("layer", "name", "column", "noun"),
+    [(HEADS, "head 7", "head 7", "heads"), (PIXELS, "position 1,3", "position 1:3", "positions")],
+)
+def test_unit_when_units_have_names_then_api_page_table_and_csv_use_them(
+    client: httpx.Client, browser: httpx.Client, served: Served, layer: dict[str, Any], name: str, column: str, noun: str
+) -> None:
+    rankings = summary("")["rankings"]
+    index = [int(place) for place in np.unravel_index(7, layer["shape"])]
+    for cluster in rankings[0]["clusters"].values():
+        cluster["top"] = [{"unit": 7, "index": index, "importance": 1.0, "spread": None}]
+    id = succeeded(client, served, EXAMPLES, layer=layer, rankings=rankings)
+
+    lines = client.get(f"/v1/jobs/{id}/result", headers={"Accept": "text/csv"}).text.splitlines()
+
+    assert unit(client, id, 7).name == name
+    assert lines[0].endswith(",spread,name")
+    assert [line.rsplit(",", 1)[1] for line in lines if line.split(",")[3] == "7"] == [column] * 2
+    assert f"<h1>{name.capitalize()} of layer" in browser.get(f"/jobs/{id}/units/7").text
+    assert f">{name}</a>" in browser.get(f"/jobs/{id}?tab=units").text
+    report = client.get(f"/v1/jobs/{id}/report").text
+    assert f"16 {noun} of layer" in report
+    assert name in report
+    assert (client.get(f"/v1/jobs/{id}/plots/heatmap.svg").status_code, "heatmap" in report) == (200, noun == "positions")

@@ -24,7 +24,7 @@ from unitrank.errors import NotPossible
 from unitrank.exporting import export
 from unitrank.model_archives import is_mlflow
 from unitrank_schemas.datasets import Dataset
-from unitrank_schemas.models import Model
+from unitrank_schemas.models import Layer, Model
 
 app = typer.Typer()
 
@@ -161,10 +161,12 @@ def layers(model: Annotated[str, typer.Argument(help="Name of the model.")], url
     if as_json:
         print_json(layers)
     else:
-        rows = [
-            (layer.name, layer.kind, "x".join(map(str, layer.shape)), layer.units, "cut" if layer.cut else "") for layer in layers
-        ]
+        rows = [(layer.name, layer.kind, "x".join(map(str, layer.shape)), layer.units, _properties(layer)) for layer in layers]
         print_table(("layer", "kind", "shape", "units", ""), rows)
+
+
+def _properties(layer: Layer) -> str:
+    return ", ".join(text for text in ("cut" if layer.cut else "", layer.heads_in_words) if text)
 
 
 @app.command()

@@ -90,7 +90,7 @@ class Nested:
         `counts`: numbers of replaced units, ascending.
         """
         units, place = self.context.units, self.context.split.place
-        # Elements sorted by the position of their unit; the elements of one channel stay together.
+        # Elements sorted by the position of their unit; the elements of one unit stay together.
         elements = units.spread(positions[None])[0].expand(place.shape).flatten().argsort(stable=True)
         elements_of_unit, flat_change = place.units // units.count, change.flatten(1)
         total, replaced, values = affine_end.values.flatten(1), 0, []

@@ -66,7 +66,8 @@ def _plan(context: JobContext) -> Plan:
     split, rest = part
     elements = context.split.place.units
     fits = elements * rest.place.units * _bytes_each(split) <= COLUMN_BYTES
-    if not fits and (context.units.kind == "channel" or not split.repeatable):
+    # Units of different sizes have no common shape for an update.
+    if context.units.size is None or (not fits and not (context.units.single and split.repeatable)):
         return Plan(context.split, context.split, None, affine=False)
     plan = Plan(split, rest, None, affine=True)
     every = torch.arange(elements, device=context.device)
@@ -119,7 +120,7 @@ def _updated(
 ) -> Float[Tensor, "sets rows *value"]:
     """Return the affine part's value plus, for each unit of a set, change · column."""
     change = (fill - h).expand_as(h)
-    add = _neurons_added if context.units.kind == "neuron" else _channels_added
+    add = _neurons_added if context.units.single else _groups_added
     for units in sets.T:
         values = add(context, plan, values, change, units)
     return values
@@ -138,16 +139,13 @@ def _neurons_added(
     return torch.addcmul(values, weights.reshape(*weights.shape, *axes), of_units[:, None])
 
 
-def _channels_added(
+def _groups_added(
     context: JobContext, plan: Plan, values: Tensor, change: Tensor, units: Int[Tensor, " sets"]
 ) -> Float[Tensor, "sets rows *value"]:
     assert plan.columns is not None
-    place, channels = context.split.place, context.units.count
-    axis = place.channel_axis
-    assert axis is not None
-    of_channels = plan.columns.reshape(*place.shape, -1).movedim(axis, 0).reshape(channels, -1, plan.rest.place.units)
-    changes = change.movedim(axis + 1, 0).reshape(channels, len(change), -1)
-    added = torch.bmm(changes[units], of_channels[units])
+    elements = context.units.members.to(context.device)[units]
+    changes = change.flatten(1).T[elements].transpose(1, 2).contiguous()
+    added = torch.bmm(changes, plan.columns.flatten(1)[elements])
     return values + added.reshape(len(units), len(change), *plan.rest.place.shape)
 
 

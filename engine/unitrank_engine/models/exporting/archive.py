@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from unitrank_engine.archive import ArchiveError, add_mark, load
+from unitrank_engine.archive import ArchiveError, add_heads, add_mark, load
 from unitrank_engine.archive import clean as vet
 from unitrank_engine.errors import EngineError
 from unitrank_engine.models.exporting.arguments import Arguments, ExampleInputs, arguments_of, two_rows
@@ -26,6 +26,7 @@ from unitrank_engine.models.exporting.reasons.always_random import always_random
 from unitrank_engine.models.exporting.reasons.diagnosis import sequence_first
 from unitrank_engine.models.exporting.reasons.recognition import check_module
 from unitrank_engine.models.exporting.refusals import CODE, Fault, refusal, refused
+from unitrank_engine.models.heads import named_heads
 from unitrank_engine.models.inspection import manifest
 from unitrank_engine.program import Program
 from unitrank_schemas.models import Manifest
@@ -68,8 +69,11 @@ def export(module: object, example_inputs: ExampleInputs, path: Path) -> Manifes
             program_of=partial(_program, clean=clean.with_name("double.pt2")),
         )
         description = _manifest(program, network).model_copy(update={"gradients": gradients})
+        # The mark has the digest of the archive without further entries.
         if gradients == "checked":
             add_mark(clean)
+        if heads := named_heads(network):
+            add_heads(clean, heads)
         os.replace(clean, path)
     return description
 
@@ -87,7 +91,7 @@ def _program(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *
 def _manifest(program: Program, module: nn.Module) -> Manifest:
     """The manifest. An error about rows also names a layer that takes the sequence on axis 0."""
     try:
-        return manifest(program)
+        return manifest(program, named_heads(module))
     except EngineError as error:
         advice = sequence_first(module) if error.code == "rows_depend" else ""
         raise EngineError(error.code, f"{error.detail}\n{advice}") if advice else error from error

@@ -59,6 +59,7 @@ def _values(id: str, unit: int, cluster: str, ranking: str, backend: Backend) ->
     return {
         "job": job_line(record),
         "unit": unit,
+        "name": body["name"] if body["layer"].get("unit_word") else f"unit {unit}",
         "count": body["layer"]["count"],
         "index": ", ".join(map(str, body["index"])),
         "shape": body["layer"]["shape"],

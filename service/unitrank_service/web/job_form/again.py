@@ -36,7 +36,8 @@ def _fields(request: Json) -> dict[str, list[str]]:
     reduce = target["reduce"]
     path: Json = next((entry for entry in request["methods"] if "steps" in entry), {})
     values = {
-        **{name: request[name] for name in (*FIXED, "at", "units", "output", "labels", "keep_examples", "seed", "priority")},
+        **{name: request[name] for name in (*FIXED, "at", "output", "labels", "keep_examples", "seed", "priority")},
+        **_units(request["units"]),
         **{name: path.get(name) for name in ("steps", "spacing")},
         **_clusters(request["clusters"]),
         **{f"input.{name}": field for name, field in (request["inputs"] or {}).items()},
@@ -58,6 +59,13 @@ def _fields(request: Json) -> dict[str, list[str]]:
     # A browser sends ticked boxes in the order of the page.
     boxes = [f"{method}:{statistic}" for method in METHODS for statistic in STATISTICS]
     return {name: [_text(value)] for name, value in values.items()} | {"method": [box for box in boxes if box in chosen]}
+
+
+def _units(units: Any) -> Json:  # Any: a JSON value
+    if not isinstance(units, dict):
+        return {"units": units}
+    field = "groups" if "groups" in units else "labels"
+    return {"units": field, "unit_axis": units["axis"], "unit_groups": units[field]}
 
 
 def _clusters(clusters: Json) -> Json:

@@ -19,6 +19,7 @@ from unitrank_service.web.job_form.request_body import (
     REDUCTIONS,
     SPACINGS,
     STATISTICS,
+    UNITS,
 )
 
 Json = dict[str, Any]
@@ -75,7 +76,9 @@ def filled(form: Form, choices: FormChoices) -> Json:
     return {
         "at": at,
         "output": output,
-        "units": form.chosen("units", ["neuron", "channel"], "neuron"),
+        "units": form.chosen("units", list(UNITS), "neuron"),
+        "unit_axis": form.one("unit_axis", "-1"),
+        "unit_groups": form.one("unit_groups"),
         "methods": default if form.fresh else [entry for entry in form.many("method") if entry in entries],
         "steps": form.one("steps", "20"),
         "spacing": form.chosen("spacing", list(SPACINGS), ""),
@@ -140,6 +143,8 @@ def control(pointer: str) -> str:
             return option
         case ["methods", _, ("scores" | "id") as option]:
             return {"scores": "given", "id": "given_name"}[option]
+        case ["units", field, *_]:
+            return "unit_axis" if field == "axis" else "unit_groups"
         case ["inputs", name]:
             return f"input.{name}"
         case ["clusters", field] if field in CLUSTER_CONTROLS:

@@ -25,6 +25,17 @@ SPACINGS = {
     "cubic": "cubic, dense near the baseline",
     "adaptive": "adaptive, for each example where the target changes",
 }
+UNITS: dict[str, tuple[str, Callable[[Json], Any]]] = {
+    "neuron": ("single neurons", lambda values: "neuron"),
+    "channel": ("whole channels", lambda values: "channel"),
+    "position": ("positions: tokens, pixels, time steps", lambda values: "position"),
+    "groups": ("equal groups of an axis, such as heads", lambda values: _grouped(values, "groups", _number(values["unit_groups"]))),
+    "labels": (
+        "groups of an axis by labels",
+        lambda values: _grouped(values, "labels", [_number(part) for part in values["unit_groups"].split(",")]),
+    ),
+}
+"""Units of the form → their text, and the function that makes their part of the request."""
 REDUCTIONS = {"": "not reduced", "mean": "their mean", "max": "their maximum", "at": "the values at one position"}
 OUTPUT_KINDS = {"logits": "logits", "probabilities": "probabilities: the model ends in softmax or sigmoid"}
 BASELINES: dict[str, tuple[str, Callable[[Json], Json]]] = {
@@ -72,7 +83,7 @@ def request_body(values: Json, choices: FormChoices) -> Json:
         "labels": None if values["labels"] == "y" else values["labels"] or None,
         "output": values["output"] or None,
         "at": values["at"],
-        "units": values["units"],
+        "units": UNITS[values["units"]][1](values),
         "ablation": _ablation(values) if values["ablation"] else None,
         "fidelity": {} if values["fidelity"] else None,
         "keep_examples": _number(values["keep_examples"]),
@@ -181,6 +192,10 @@ def _ablation(values: Json) -> Json:
 def _class(values: Json) -> Any:
     text = values["class"]
     return None if text in ("", values["default_class"]) else text if text in ("label", "predicted", "each") else _number(text)
+
+
+def _grouped(values: Json, field: str, groups: Any) -> Json:  # Any: a number, labels, or a text that the checks report
+    return {"axis": _number(values["unit_axis"]), field: groups}
 
 
 def _held(text: str) -> Json:
