@@ -116,8 +116,9 @@ class PlaceUnits:
         axis = self._axis + 1
         if indices != list(range(values.shape[axis])):
             values = values.index_select(axis, torch.tensor(indices, device=values.device))
-        # The order of the sum is that of a channel's sum in a model whose axis is cut into two.
-        return values.unflatten(axis, (count, -1)).movedim(axis, 1).flatten(2)
+        # The order of the sum is that of a channel's sum in a model whose axis is cut into two, and
+        # does not depend on the memory layout of the values.
+        return values.unflatten(axis, (count, -1)).movedim(axis, 1).flatten(2).contiguous()
 
     @property
     def _axis(self) -> int:

@@ -189,4 +189,7 @@ def test_unit_when_units_have_names_then_api_page_table_and_csv_use_them(
     report = client.get(f"/v1/jobs/{id}/report").text
     assert f"16 {noun} of layer" in report
     assert name in report
-    assert (client.get(f"/v1/jobs/{id}/plots/heatmap.svg").status_code, "heatmap" in report) == (200, noun == "positions")
+    assert (client.get(f"/v1/jobs/{id}/plots/heatmap.svg").status_code, '<div class="maps">' in report) == (
+        200,
+        noun == "positions",
+    )
