@@ -118,7 +118,8 @@ class PlaceUnits:
             values = values.index_select(axis, torch.tensor(indices, device=values.device))
         # The order of the sum is that of a channel's sum in a model whose axis is cut into two, and
         # does not depend on the memory layout of the values.
-        return values.unflatten(axis, (count, -1)).movedim(axis, 1).flatten(2).contiguous()
+        parts = values.reshape(*values.shape[:axis], count, -1, *values.shape[axis + 1 :])
+        return parts.movedim(axis, 1).flatten(2).contiguous()
 
     @property
     def _axis(self) -> int:
