@@ -82,6 +82,17 @@ def test_data_frame_when_built_then_has_one_row_per_cluster_ranking_and_unit(res
         assert rows["unit"].tolist() == [unit.unit for unit in first[cluster]]
 
 
+def test_data_frame_when_units_have_names_then_has_them_in_a_further_column(result: unitrank.JobResult) -> None:
+    layer = result.layer.model_copy(update={"unit_word": "position"})
+    named = unitrank.JobResult(result.summary.model_copy(update={"layer": layer}), result.arrays)
+
+    frame = named.to_dataframe()
+
+    assert list(frame.columns)[-2:] == ["spread", "name"]
+    assert frame["name"].tolist() == [f"position {','.join(map(str, index))}" for index in frame["index"]]
+    assert result.name_of(result.top(1)["0"][0]).count(",") == 2
+
+
 def test_data_frame_when_built_then_each_ranking_is_sorted_once(
     result: unitrank.JobResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:

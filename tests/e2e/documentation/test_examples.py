@@ -128,6 +128,17 @@ def test_attribution_patching_when_run_then_the_page_has_its_numbers(run_example
         assert np.corrcoef(heads[:, drop], heads[:, estimate])[0, 1] > 0.9
 
 
+@pytest.mark.slow
+def test_heads_when_run_then_names_the_heads_of_each_layer_and_the_positions(run_example: RunExample) -> None:
+    accuracy, *ranked = run_example("heads.py").splitlines()
+
+    assert float(accuracy.partition("%")[0]) > 90
+    for layer, (line, word, count) in enumerate(zip(ranked, ("head", "head", "position"), (4, 4, 10), strict=True)):
+        name, _, units = line.partition(": ")
+        assert name.startswith(f"body.h.{layer % 2}")
+        assert sorted(unit.partition(" (")[0] for unit in units.split(", ")) == [f"{word} {number}" for number in range(count)]
+
+
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as a pipeline leaves it: a network, and data that it was not trained on."""
