@@ -9,7 +9,7 @@ from unitrank_schemas.base import Digest, Json, Name, Schema
 from unitrank_schemas.problems import JobProblem
 
 ModelStatus = Literal["inspecting", "ready", "rejected"]
-INSPECTION = "9"
+INSPECTION = "10"
 """Version of the inspection; with a new one all models are inspected again.
 
 Change it if archives get another manifest, or if archives that were rejected are accepted now.
