@@ -92,7 +92,8 @@ class Nested:
         units, place = self.context.units, self.context.split.place
         # Elements sorted by the position of their unit; the elements of one unit stay together.
         elements = units.spread(positions[None])[0].expand(place.shape).flatten().argsort(stable=True)
-        elements_of_unit, flat_change = place.units // units.count, change.flatten(1)
+        elements_of_unit, flat_change = units.size, change.flatten(1)
+        assert elements_of_unit is not None  # There are no columns for units of several sizes.
         total, replaced, values = affine_end.values.flatten(1), 0, []
         for count in counts:
             new = elements[replaced : count * elements_of_unit]

@@ -128,7 +128,8 @@ class _NumberedValues:
 
 def _equal(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Whether values are equal. NaN equals NaN, as in `numpy.unique`."""
-    return (left == right) | ((left != left) & (right != right))
+    equal: np.ndarray = (left == right) | ((left != left) & (right != right))
+    return equal
 
 
 def whole_numbers(values: Shaped[np.ndarray, " values"]) -> UInt64[np.ndarray, " values"]:

@@ -73,8 +73,9 @@ def halve(
     marked = _marked(table, rows, made_on, groups)
     in_sample = rule == "none" and not brought
     if len(rows) > MOST_PERMUTED:
-        order: HashedOrder | SeededOrder = HashedOrder(streams.generator("split", cluster.name))
-        _set_hashed_sides(sides, order, rows, groups, marked)
+        hashed = HashedOrder(streams.generator("split", cluster.name))
+        order: HashedOrder | SeededOrder = hashed
+        _set_hashed_sides(sides, hashed, rows, groups, marked)
     else:
         order = _set_permuted_sides(sides, lambda: streams.generator("split", cluster.name), groups, marked)
     unmarked = None if marked is None else ~marked
