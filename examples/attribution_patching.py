@@ -78,6 +78,7 @@ def attributed(model: LastWord, layer: int, count: int = 200) -> dict[str, NDArr
         words,
         names,
         at="input",
+        units={"axis": -1, "groups": HEADS},
         fields={"corrupted": corrupted, "other": others},
         baseline={"kind": "field", "field": "corrupted"},
         target={"class": "label", "against": {"field": "other"}},
@@ -86,8 +87,7 @@ def attributed(model: LastWord, layer: int, count: int = 200) -> dict[str, NDArr
         ablation=None,
         fidelity=None,
     )
-    shape = (LENGTH, HEADS, WIDTH)
-    return {each: result.importances(each)["all"].reshape(shape).sum((0, 2)) for each in ("x", "baseline", "mean")}
+    return {each: result.importances(each)["all"] for each in ("x", "baseline", "mean")}
 
 
 def patched(model: LastWord, layer: int, head: int, count: int = 200) -> tuple[float, float]:

@@ -5,7 +5,7 @@ words, in which a mark is followed by one of four words. The network answers, at
 which word followed the mark. The input of `c_proj` has the heads one after another, so groups of
 this axis are the heads.
 
-Install `unitrank[transformers]` and run `python examples/heads.py`. The script takes 20 seconds and
+Install `unitrank[transformers]` and run `python examples/heads.py`. The script takes 40 seconds and
 contacts no hub.
 """
 
@@ -27,7 +27,8 @@ class Reader(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         sizes = {"n_embd": 32, "n_layer": 2, "n_head": HEADS, "n_positions": LENGTH}
-        self.body = GPT2Model(GPT2Config(vocab_size=WORDS, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, **sizes))
+        unused = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "bos_token_id": None, "eos_token_id": None}
+        self.body = GPT2Model(GPT2Config(vocab_size=WORDS, **sizes, **unused))
         self.end = nn.Linear(32, ANSWERS)
 
     def forward(self, words: Tensor) -> Tensor:

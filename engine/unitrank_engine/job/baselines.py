@@ -73,7 +73,7 @@ def find_baselines(context: JobContext, batch: int) -> Baselines:
 
     moving = sum(len(positions) for positions, _ in parts)
     return Baselines(
-        [partial(of, index) for index in range(max(len(part.each) for _, part in parts))],
+        [partial(of, index) for index in range(max((len(part.each) for _, part in parts), default=1))],
         shared=moving == len(values) and all(part.shared for _, part in parts),
         grouped=any(part.grouped for _, part in parts),
     )

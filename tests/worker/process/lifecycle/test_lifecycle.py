@@ -20,6 +20,7 @@ from unitrank_store.recovery.reaper import Reaper
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import EmbeddedServer
+from unitrank_store.redis.memory import REUSE_SECONDS
 from unitrank_store.settings import Settings
 from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 from unitrank_worker.__main__ import _options, living_namesake
@@ -361,6 +362,8 @@ def test_result_when_the_store_is_full_then_the_job_fails_and_may_be_sent_again(
     bench.running(id)
     limit = bench.connection.config_get("maxmemory")["maxmemory"]
     bench.connection.config_set("maxmemory", int(bench.connection.info("memory")["used_memory"] * 1.05))
+    old = time.monotonic() + REUSE_SECONDS
+    wait_until(lambda: time.monotonic() > old, "the worker reads the memory again")
     try:
         go.touch()
         record = bench.ended(id)
