@@ -57,6 +57,7 @@ def accuracy(module: nn.Module, data: tuple[Tensor, Tensor], result: unitrank.Jo
         return float((module(x[rows]).argmax(1) == y[rows]).double().mean())
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     ("layer", "options"),
     [

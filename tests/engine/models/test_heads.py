@@ -73,6 +73,7 @@ def test_export_also_has_heads_where_a_module_names_them_and_an_inspection_repea
     assert ENTRY not in entries_of(tmp_path / "clean.pt2")
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     "entry",
     [

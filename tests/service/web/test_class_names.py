@@ -85,6 +85,7 @@ def test_names_when_the_job_is_unknown_then_there_is_a_problem(client: httpx.Cli
     assert_problem(client.get(f"/v1/jobs/{'0' * 26}/classes"), 404, "job_not_found")
 
 
+@pytest.mark.check
 def test_pages_when_classes_have_names_then_no_class_is_a_bare_number(
     client: httpx.Client, browser: httpx.Client, done: Any
 ) -> None:
@@ -104,6 +105,7 @@ def test_pages_when_classes_have_names_then_no_class_is_a_bare_number(
     assert "in cluster 1 (dog)" in browser.get(f"/jobs/{id}?tab=warnings").text
 
 
+@pytest.mark.check
 def test_names_when_edited_after_the_job_then_plots_and_pages_have_the_new_ones(
     client: httpx.Client, browser: httpx.Client, done: Any
 ) -> None:
