@@ -240,4 +240,17 @@ def baseline_rows(context: JobContext) -> dict[str, np.ndarray]:
     """
     baseline = context.request.baseline
     objects = {"baseline_rows": baseline} | {f"baseline_rows/{name}": each for name, each in baseline.inputs.items()}
-    return {name: drawn_rows(context, each) for name, each in objects.items() if isinstance(each, schema.DrawnExamples)}
+    drawn = _of_drawn_rows(context)
+    return {name: drawn_rows(context, each) for name, each in objects.items() if any(each is one for one in drawn)}
+
+
+def drawn_count(context: JobContext) -> int:
+    """The number of baselines of each example: 1, or the number of rows that are drawn."""
+    return max((each.count for each in _of_drawn_rows(context)), default=1)
+
+
+def _of_drawn_rows(context: JobContext) -> list[schema.DrawnExamples]:
+    """The baselines of drawn rows that a value of the model's path has."""
+    baseline = context.request.baseline
+    chosen = [schema.baseline_of(baseline, value.name, value.inputs) for value in context.program.path_values]
+    return [each for each in chosen if isinstance(each, schema.DrawnExamples)]

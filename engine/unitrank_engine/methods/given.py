@@ -43,7 +43,7 @@ class GivenMethod(ScoringMethod):
 
     def by_unit(self) -> Float[Tensor, "rows units"]:
         units, scores = self.batch.context.units, self.scores()
-        return units.reduce(scores) if scores.shape[1:] == units.place.shape else scores
+        return units.reduce(scores) if _is_by_element(scores.shape[1:], units) else scores
 
 
 FAMILY: dict[str, type[ScoringMethod]] = {"given": GivenMethod}
@@ -126,7 +126,12 @@ def _by_unit(values: np.ndarray, subject: str, units: PlaceUnits) -> Float[np.nd
         unit = int(np.flatnonzero(~np.isfinite(values.reshape(-1)))[0])
         raise EngineError("non_finite", f"{subject} is NaN or infinite at position {unit}; it must be finite")
     tensor = torch.from_numpy(np.ascontiguousarray(values))[None]
-    return np.asarray((units.reduce(tensor) if values.shape == units.place.shape else tensor)[0].numpy())
+    return np.asarray((units.reduce(tensor) if _is_by_element(values.shape, units) else tensor)[0].numpy())
+
+
+def _is_by_element(shape: Sequence[int], units: PlaceUnits) -> bool:
+    """Whether the values are those of the place's elements, and not one for each unit."""
+    return tuple(shape) == units.place.shape != (units.count,)
 
 
 def _refuse_wrong_shape(subject: str, shape: Sequence[int], units: PlaceUnits) -> None:

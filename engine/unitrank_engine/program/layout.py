@@ -65,25 +65,26 @@ def _reshapes_image(node: fx.Node) -> bool:
 
 
 class _AlikeInGradient(torch.autograd.Function):
-    """Returns its input. The backward pass gives the gradient the strides of the input."""
+    """Returns its input. The gradient of a channels-last input is channels-last, too.
+
+    Other inputs get their gradient as it is: elements of a view can share memory.
+    """
 
     @staticmethod
     # Any: autograd's own signature
     def forward(ctx: Any, value: Tensor) -> Tensor:
-        ctx.strides = value.stride()
+        ctx.channels_last = value.is_contiguous(memory_format=torch.channels_last)
         # An alias keeps the strides; `view_as` changes the strides of axes of size 1.
         alias: Tensor = torch.ops.aten.alias.default(value)
         return alias
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        if gradient.stride() == ctx.strides:
-            return gradient
-        return torch.empty_strided(gradient.shape, ctx.strides, dtype=gradient.dtype, device=gradient.device).copy_(gradient)
+        return gradient.contiguous(memory_format=torch.channels_last) if ctx.channels_last else gradient
 
 
 def alike_in_gradient(value: Tensor) -> Tensor:
-    """The value. Its gradient gets the memory layout of the value."""
+    """The value. If it is channels-last, its gradient gets this layout, too."""
     result: Tensor = _AlikeInGradient.apply(value)  # type: ignore[no-untyped-call]
     return result
 

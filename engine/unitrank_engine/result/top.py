@@ -9,7 +9,7 @@ from scipy import stats
 
 from unitrank_engine.attribution.scores import MethodScores
 from unitrank_schemas import results as schema
-from unitrank_schemas.methods import Statistic
+from unitrank_schemas.methods import MOST_ENUMERATED, Statistic
 from unitrank_tables.top_units import top_units
 
 TOP = 20
@@ -51,9 +51,9 @@ def _half_widths(scores: MethodScores, statistic: Statistic, cluster: int, level
     Where scores are estimates from a sample, the interval is that of their standard errors, over
     samples. Else it is the t interval of a mean, over examples.
     """
-    if scores.errors is not None:
-        return scores.errors.half_widths(scores.sums, statistic, cluster, level)
     moments = scores.sums.of_cluster(cluster)
+    if scores.errors is not None and len(moments.s) > MOST_ENUMERATED:
+        return scores.errors.half_widths(scores.sums, statistic, cluster, level)
     if moments.m < 2:
         return np.full_like(moments.s, np.nan)
     return np.asarray(stats.t.ppf((1 + level) / 2, moments.m - 1) / np.sqrt(moments.m) * moments.spread(statistic))

@@ -1,6 +1,7 @@
 """The names of classes: from the job's metadata, or from a text field of its dataset."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +19,9 @@ from unitrank_tables.errors import BadTable
 
 MOST_ROWS = 100_000
 """Rows that are read to find the text of each label."""
+MOST_CLASSES = 10_000
+MOST_CHARACTERS = 200
+"""Characters after which a name from a dataset is cut."""
 KEPT = 64
 """Fields whose names stay in memory."""
 FIELDS = ("{}_name", "class")
@@ -63,22 +67,27 @@ class ClassNames:
         with opened(datasets.content(digest), self._blobs) as table:
             if field is not None:
                 return names_of(table, labels, field)
-            candidates = (candidate.format(labels) for candidate in FIELDS if candidate.format(labels) in table.fields)
-            return next((names_of(table, labels, each, unique=True) for each in candidates), {})
+            for candidate in FIELDS:
+                with suppress(KeyError):
+                    if names := names_of(table, labels, candidate.format(labels), unique=True):
+                        return names
+            return {}
 
 
 def names_of(table: Table, labels: str, field: str, *, unique: bool = False) -> Mapping[str, str]:
     """Return label → the text that a field has in the first row with this label.
 
     `unique`: return no names if two rows of one label have different texts.
-    Raises BadTable where the rows cannot be read, and KeyError for a field that the dataset does
-    not have, or that holds no texts.
+    Raises BadTable where the rows cannot be read, and KeyError for fields that the dataset does not
+    have, that hold no texts or no labels, or with more than 10 000 labels.
     """
-    if table.fields[field] != {"dtype": "str", "shape": [None]}:
+    if table.fields[field] != {"dtype": "str", "shape": [None]} or table.fields[labels]["shape"] != [None]:
         raise KeyError(field)
     rows = slice(0, MOST_ROWS)
     numbers, first, place = np.unique(table.read(labels, rows), return_index=True, return_inverse=True)
+    if len(numbers) > MOST_CLASSES:
+        raise KeyError(labels)
     texts = table.read(field, rows)
     if unique and (texts != texts[first][place]).any():
         return {}
-    return {str(number): str(text) for number, text in zip(numbers.tolist(), texts[first].tolist(), strict=True)}
+    return {str(number): str(text)[:MOST_CHARACTERS] for number, text in zip(numbers.tolist(), texts[first].tolist(), strict=True)}

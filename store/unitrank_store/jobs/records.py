@@ -138,9 +138,10 @@ class RecordTable:
     def change_and_read(self, id: str, change: RecordChange) -> JobRecord | None:
         """Make the change, and return the record after it; None if the change was not made.
 
-        Both are one transaction, in one round trip.
+        Both take one round trip, without a transaction: a full store rejects every transaction, but
+        not a change that needs no memory.
         """
-        with self._redis.pipeline() as pipeline:
+        with self._redis.pipeline(transaction=False) as pipeline:
             self._run(pipeline, id, change)
             pipeline.hgetall(self.key(id))
             reply, stored = pipeline.execute()

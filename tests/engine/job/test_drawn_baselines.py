@@ -348,3 +348,14 @@ def test_values_at_baselines_when_they_do_not_fit_then_they_are_computed_again(
         np.testing.assert_array_equal(arrays[name], expected[name])
     assert "baseline_spread/deeplift" not in arrays
     assert summary["rankings"][0]["clusters"]["0"]["baselines"] is None
+
+
+def test_baseline_that_no_input_has_draws_no_rows(tmp_path: Path) -> None:
+    baseline = {"kind": "examples", "count": 3, "inputs": {"x": {"kind": "zeros"}}}
+
+    summary, arrays = job(tmp_path, baseline, methods=["gradient_x_delta"])
+    _, zeros = job(tmp_path, {"kind": "zeros"}, methods=["gradient_x_delta"])
+
+    assert not [name for name in arrays if name.startswith("baseline")]
+    assert all(each["baselines"] is None for each in summary["rankings"][0]["clusters"].values())
+    np.testing.assert_array_equal(arrays["importance/gradient_x_delta"], zeros["importance/gradient_x_delta"])

@@ -210,3 +210,16 @@ def test_job_when_given_scores_do_not_fit_then_fails_with_words_that_say_what_wo
 
     assert caught.value.code == code
     assert words in caught.value.detail
+
+
+def test_importance_when_labels_reorder_the_elements_then_has_one_number_for_each_unit(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    x = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+    given = {"name": "given", "importance": [4.0, 3.0, 2.0, 1.0], "made_on": "none"}
+
+    _, arrays = rank(
+        program_of(net, torch.randn(2, 3)), tmp_path, {"x": x}, "1", [given], units={"axis": 0, "labels": [1, 2, 3, 0]},
+        target={"class": 1}, ablation=None, fidelity=None,
+    )  # fmt: skip
+
+    np.testing.assert_array_equal(arrays["importance/given"][0], [4, 3, 2, 1])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from benchmarks.calibration.shapley import shapley
+from scipy import stats
 from torch import Tensor, nn
 
 from tests.engine import oracle
@@ -250,6 +251,16 @@ def test_request_when_an_option_is_out_of_range_then_is_rejected(fields: dict[st
 
     with pytest.raises(ValueError, match=next(iter(fields))):
         of_module(module, x, tmp_path, [{"name": "shapley", **fields}])
+
+
+def test_intervals_of_exact_values_are_those_over_examples(tmp_path: Path) -> None:
+    module, x = dense(8)
+
+    summary, _ = of_module(module, x, tmp_path, [{"name": "shapley", "fill": "zero"}])
+
+    for unit in summary["rankings"][0]["clusters"]["all"]["top"]:
+        width = stats.t.ppf(0.975, len(x) - 1) * unit["spread"] / np.sqrt(len(x))
+        assert unit["importance_high"] - unit["importance_low"] == pytest.approx(2 * width)
 
 
 def test_settle_when_the_top_is_clear_then_stops_early_and_else_at_the_last_round(tmp_path: Path) -> None:

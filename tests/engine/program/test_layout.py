@@ -1,5 +1,6 @@
 """On a CPU, the weights of convolutions get a new layout, and the outputs stay equal."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -100,3 +101,18 @@ def test_the_gradient_of_a_reshaped_image_has_the_layout_of_the_image() -> None:
 
     assert seen == [value.stride()] == [(48, 1, 12, 3)]
     torch.testing.assert_close(image.grad, 8 * image.detach())
+
+
+@pytest.mark.parametrize(
+    "view",
+    [lambda x: x.unfold(2, 3, 1), lambda x: x[:, :, None].expand(-1, -1, 4, -1), lambda x: x[:, :, :, None]],
+    ids=["overlapping windows", "expanded", "one column"],
+)
+def test_the_gradient_of_a_view_is_the_sum_over_its_elements(view: Callable[[Tensor], Tensor]) -> None:
+    x = torch.randn(2, 3, 6, requires_grad=True)
+    weight = torch.randn_like(view(x).flatten(1))
+
+    (gradient,) = torch.autograd.grad((alike_in_gradient(view(x)).flatten(1) * weight).sum(), x)
+
+    (expected,) = torch.autograd.grad((view(x).flatten(1) * weight).sum(), x)
+    torch.testing.assert_close(gradient, expected)

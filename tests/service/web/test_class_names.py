@@ -12,6 +12,7 @@ from tests.plots.test_class_names import NAMES, Labelled, arrays, labelled, numb
 from tests.service.conftest import Served, assert_problem, put_dataset, ready_model
 from tests.service.conftest import job as request_of
 from tests.service.web.conftest import HOSTILE
+from unitrank_service.contents.class_names import names_of
 
 __all__ = ["arrays", "labelled", "result"]
 
@@ -157,3 +158,57 @@ def test_form_when_a_class_is_named_then_the_request_has_its_number(
     assert '<option value="1" label="dog">' in page
     assert f'<input id="class" name="class" value="{typed}" list="class-names"' in page
     assert f"&#34;class&#34;: {number}" in page
+
+
+@pytest.mark.parametrize(
+    ("names", "typed", "sent"),
+    [(["1", "0"], "1", "1"), (["label", "dog"], "label", "&#34;label&#34;"), (["crane", "crane"], "crane", "&#34;crane&#34;")],
+    ids=["a number", "a word of the API", "the name of two classes"],
+)
+def test_form_when_a_text_is_not_the_name_of_one_class_then_it_stays(
+    client: httpx.Client, browser: httpx.Client, served: Served, names: list[str], typed: str, sent: str
+) -> None:
+    ready_model(client, served)
+    put_dataset(client, image=IMAGES, y=LABELS, y_name=np.array(names * 10))
+    filled = {"model": "net", "dataset": "data", "layer": "conv1", "method": ["gradient:mean"], "labels": "y", "class": typed}
+
+    page = browser.post("/new", data=filled).text
+
+    # `label` is the default, which the request leaves out.
+    assert f"&#34;class&#34;: {sent}" in page or (typed == "label" and "&#34;class&#34;" not in page)
+
+
+class Fields:
+    """A table in memory."""
+
+    def __init__(self, **fields: np.ndarray) -> None:
+        self.fields = {
+            name: {"dtype": "str" if values.dtype.kind == "U" else "int64", "shape": [None, *values.shape[1:]]}
+            for name, values in fields.items()
+        }
+        self._values = fields
+
+    def read(self, field: str, rows: slice) -> np.ndarray:
+        return self._values[field][rows]
+
+
+@pytest.mark.parametrize(
+    "labels", [LABELS.reshape(20, 1), LABELS.reshape(10, 2), np.arange(20_001)], ids=["column", "two axes", "too many"]
+)
+def test_names_when_the_labels_are_no_classes_then_there_are_none(labels: np.ndarray) -> None:
+    table: Any = Fields(y=labels, kind=np.array(["cat"] * len(labels)))
+
+    with pytest.raises(KeyError):
+        names_of(table, "y", "kind")
+
+
+def test_names_when_the_first_field_has_several_for_a_class_then_the_next_field_is_tried(client: httpx.Client, done: Any) -> None:
+    id = done({"y_name": np.array([f"row {row}" for row in range(20)]), "class": np.array(["cat", "dog"] * 10)})
+
+    assert client.get(f"/v1/jobs/{id}/classes").json() == {"classes": NAMES}
+
+
+def test_names_when_they_are_long_then_are_cut() -> None:
+    table: Any = Fields(y=LABELS, kind=np.array(["c" * 300, "d"] * 10))
+
+    assert names_of(table, "y", "kind") == {"0": "c" * 200, "1": "d"}

@@ -112,6 +112,7 @@ class WarmWorker(PatientWorker):
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """Begin the job's run. `wait_for_horse` hands the job to a child."""
         assert isinstance(job, SafeJob)
+        self.execution = None
         self._run = Run(
             job,
             worker=self._worker_name,

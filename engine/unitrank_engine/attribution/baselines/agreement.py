@@ -14,8 +14,8 @@ from scipy import stats
 from torch import Tensor
 
 from unitrank_engine.attribution.statistics import Sums, add_rows
+from unitrank_engine.job.baselines import drawn_count
 from unitrank_engine.job.context import JobContext
-from unitrank_schemas.jobs.baselines import drawn_count
 from unitrank_schemas.methods import MethodBase, Statistic
 from unitrank_tables.sizes import MiB
 
@@ -28,7 +28,7 @@ STATISTICS: tuple[Statistic, ...] = ("mean", "mean_abs", "rms")
 
 def followed_count(context: JobContext) -> int:
     """Return the number of baselines that are followed; 0 for a job with one baseline."""
-    count = min(MOST_FOLLOWED, drawn_count(context.request.baseline))
+    count = min(MOST_FOLLOWED, drawn_count(context))
     size = len(STATISTICS) * count * len(context.clusters) * context.units.count * 8
     return count if count > 1 and size <= MOST_BYTES and context.truth is None else 0
 

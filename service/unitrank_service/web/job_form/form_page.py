@@ -38,6 +38,8 @@ from unitrank_service.webhooks.dispatcher import Dispatcher
 from unitrank_store.contents.datasets import DatasetStore
 
 Json = dict[str, Any]
+CLASS_WORDS = ("label", "predicted", "each")
+"""Words that `target.class` takes. They count before equal names of classes."""
 
 
 def form_page(
@@ -50,8 +52,7 @@ def form_page(
     choices = choices_for(sent.one("model"), sent.one("dataset"), sent.one("layer"), models=models, datasets=datasets)
     values = form.filled(sent, choices)
     classes = _classes(values, choices, names, datasets)
-    numbers = {name: number for number, name in classes.items()}
-    in_numbers = {control: numbers.get(values[control], values[control]) for control in ("class", "against")}
+    in_numbers = {control: _number_of(values[control], classes) for control in ("class", "against")}
     body, unreadable = _body(values | in_numbers, choices)
     sends, complete = sent.one("action") == "send", bool(choices.model and choices.dataset)
     # If the chosen model or field was deleted, the job is not sent with another model or field.
@@ -105,6 +106,13 @@ def _classes(values: Json, choices: FormChoices, names: ClassNames, datasets: Da
         metadata = None
     request = {"metadata": metadata if isinstance(metadata, dict) else {}, "labels": values["labels"]}
     return names.of(request, choices.digest, datasets) if choices.digest else {}
+
+
+def _number_of(text: str, classes: Mapping[str, str]) -> str:
+    """The number of the only class with this name. Numbers and words of the API stay."""
+    numbers = [number for number, name in classes.items() if name == text]
+    is_name = text not in CLASS_WORDS and not text.lstrip("-").isdecimal()
+    return numbers[0] if is_name and len(numbers) == 1 else text
 
 
 def request_snippets(request: Request, body: Json) -> dict[str, str] | None:

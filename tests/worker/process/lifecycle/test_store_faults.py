@@ -80,10 +80,11 @@ def test_job_when_the_store_is_full_at_its_end_then_its_worker_waits(
     acl_bench: Bench, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, killed: bool
 ) -> None:
     bring, repair, part = FULL[name]
-    go = tmp_path / "go"
+    began, go = tmp_path / "began", tmp_path / "go"
     worker = acl_bench.start()
-    id = acl_bench.submit(["await", str(go)], ["raise", "engine"])
-    acl_bench.running(id)
+    id = acl_bench.submit(["mark", str(began)], ["await", str(go)], ["raise", "engine"])
+    # The child has the job, so the worker has looked for room in memory.
+    wait_until(began.exists, "the child begins")
     bring(acl_bench)
     if killed:
         psutil.Process(worker.child()).kill()
