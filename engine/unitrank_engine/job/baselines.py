@@ -240,8 +240,9 @@ def baseline_rows(context: JobContext) -> dict[str, np.ndarray]:
     """
     baseline = context.request.baseline
     objects = {"baseline_rows": baseline} | {f"baseline_rows/{name}": each for name, each in baseline.inputs.items()}
-    drawn = _of_drawn_rows(context)
-    return {name: drawn_rows(context, each) for name, each in objects.items() if any(each is one for one in drawn)}
+    chosen = [id(each) for each in _of_drawn_rows(context)]
+    drawn = {name: each for name, each in objects.items() if isinstance(each, schema.DrawnExamples) and id(each) in chosen}
+    return {name: drawn_rows(context, each) for name, each in drawn.items()}
 
 
 def drawn_count(context: JobContext) -> int:
