@@ -58,9 +58,19 @@ def _split(node: fx.Node, axis: int) -> int | None:
     equal = [node, *(each for each in _reached(node.users, _users, EQUAL) if _name(each) in EQUAL)]
     for before, after in ((each, user) for each in equal for user in each.users):
         heads = _cut(before, after, axis) if _name(after) in RESHAPES else None
-        if heads and any(map(_is_product, _reached(after.users, _users, BETWEEN))):
+        apart = any(_takes_apart(user, axis) for user in after.users)
+        if heads and not apart and any(map(_is_product, _reached(after.users, _users, BETWEEN))):
             return heads
     return None
+
+
+def _takes_apart(node: fx.Node, axis: int) -> bool:
+    """Whether the node separates the indices of the axis, as queries, keys and values in one."""
+    place = {"unbind": 1, "select": 1, "split": 2, "split_with_sizes": 2, "chunk": 2}.get(_name(node))
+    if place is None:
+        return False
+    dimension = node.args[place] if len(node.args) > place else node.kwargs.get("dim", 0)
+    return isinstance(dimension, int) and dimension % len(_shape(node.all_input_nodes[0])) == axis
 
 
 def _joined(node: fx.Node, axis: int) -> int | None:

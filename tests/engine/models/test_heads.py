@@ -62,6 +62,22 @@ def test_manifest_of_a_graph_alone_has_heads_where_the_channels_are_cut_or_joine
     assert heads(manifest(program_of(Net(), torch.randn(2, 5, 12))).layers) == OF_GRAPH
 
 
+class Joint(nn.Module):
+    """One layer makes queries, keys and values, with a single head each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.end = nn.Linear(12, 24), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).reshape(-1, 5, 3, 8).unbind(2)
+        return self.end((torch.softmax(q @ k.transpose(-1, -2), -1) @ v).mean(1))
+
+
+def test_queries_keys_and_values_in_one_layer_are_no_heads() -> None:
+    assert heads(manifest(program_of(Joint(), torch.randn(2, 5, 12))).layers) == {}
+
+
 def test_export_also_has_heads_where_a_module_names_them_and_an_inspection_repeats_them(tmp_path: Path) -> None:
     described = export(Net(), torch.randn(2, 5, 12), tmp_path / "net.pt2")
     inspected = inspect(tmp_path / "net.pt2", tmp_path / "clean.pt2")
