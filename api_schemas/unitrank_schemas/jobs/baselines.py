@@ -96,7 +96,10 @@ for _kind in (Zeros, Constant, Mean, ClusterMean, BaselineField, Example, DrawnE
 
 
 def drawn_count(baseline: Baseline) -> int:
-    """The number of baselines of each example: 1, or the number of rows that are drawn."""
+    """The number of baselines of each example, at most: 1, or the number of rows that are drawn.
+
+    The job has fewer if no input has the baseline with the most rows.
+    """
     kinds = (baseline, *baseline.inputs.values())
     return max(each.count if isinstance(each, DrawnExamples) else 1 for each in kinds)
 

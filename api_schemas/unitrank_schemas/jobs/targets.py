@@ -7,7 +7,8 @@ from pydantic import Field
 from unitrank_schemas.base import Schema
 
 Score = Literal["logit", "centered", "margin", "probability", "log_probability"]
-ClassChoice = Literal["label", "predicted", "each"] | Annotated[int, Field(ge=0)] | None
+ClassWord = Literal["label", "predicted", "each"]
+ClassChoice = ClassWord | Annotated[int, Field(ge=0)] | None
 OutputKind = Literal["logits", "probabilities"]
 
 

@@ -53,13 +53,11 @@ def find_baselines(context: JobContext, batch: int) -> Baselines:
 
     `batch`: the rows of one pass, for baselines that are means.
     """
-    baseline, values = context.request.baseline, context.program.path_values
-    parts: list[tuple[list[int], Baselines]] = []
-    for each in (baseline, *baseline.inputs.values()):
-        governed = [value for value in values if schema.baseline_of(baseline, value.name, value.inputs) is each]
-        if governed:
-            positions = [value.position for value in governed]
-            parts.append((positions, FINDERS[type(each)](context, each, governed, batch)))
+    values = context.program.path_values
+    parts = [
+        ([value.position for value in governed], FINDERS[type(each)](context, each, governed, batch))
+        for each, governed in _used(context).values()
+    ]
     if len(parts) == 1 and len(parts[0][0]) == len(values):
         return parts[0][1]
 
@@ -238,20 +236,24 @@ def baseline_rows(context: JobContext) -> dict[str, np.ndarray]:
 
     Inputs with a baseline of their own have an array of their own.
     """
-    baseline = context.request.baseline
-    objects = {"baseline_rows": baseline} | {f"baseline_rows/{name}": each for name, each in baseline.inputs.items()}
-    chosen = [id(each) for each in _of_drawn_rows(context)]
-    drawn = {name: each for name, each in objects.items() if isinstance(each, schema.DrawnExamples) and id(each) in chosen}
-    return {name: drawn_rows(context, each) for name, each in drawn.items()}
+    drawn = {name: each for name, (each, _) in _used(context).items() if isinstance(each, schema.DrawnExamples)}
+    return {f"baseline_rows/{name}" if name else "baseline_rows": drawn_rows(context, each) for name, each in drawn.items()}
 
 
 def drawn_count(context: JobContext) -> int:
     """The number of baselines of each example: 1, or the number of rows that are drawn."""
-    return max((each.count for each in _of_drawn_rows(context)), default=1)
+    return max((each.count for each, _ in _used(context).values() if isinstance(each, schema.DrawnExamples)), default=1)
 
 
-def _of_drawn_rows(context: JobContext) -> list[schema.DrawnExamples]:
-    """The baselines of drawn rows that a value of the model's path has."""
-    baseline = context.request.baseline
-    chosen = [schema.baseline_of(baseline, value.name, value.inputs) for value in context.program.path_values]
-    return [each for each in chosen if isinstance(each, schema.DrawnExamples)]
+def _used(context: JobContext) -> dict[str, tuple[schema.Baseline, list[PathValue]]]:
+    """Input → its own baseline and the values that have it. The job's baseline has an empty name.
+
+    Baselines that no value has are left out.
+    """
+    baseline, values = context.request.baseline, context.program.path_values
+    own = {"": baseline, **baseline.inputs}
+    governed = {
+        name: [value for value in values if schema.baseline_of(baseline, value.name, value.inputs) is each]
+        for name, each in own.items()
+    }
+    return {name: (own[name], of_it) for name, of_it in governed.items() if of_it}

@@ -53,9 +53,13 @@ class ScoringMethod(ABC):
         """Take the next point of the path, in ascending order of α."""
         return
 
-    @abstractmethod
     def scores(self) -> Float[Tensor, "rows *place"]:
-        """Return the score of each element of the place for each example."""
+        """Return the score of each element of the place for each example.
+
+        A method whose unit's score is not the sum over its elements has none. It overrides
+        `by_unit` or `by_target`.
+        """
+        raise NotImplementedError(f"{self.entry.name} has scores by unit only")
 
     def gap(self) -> PathGap | None:
         """Return the gaps of the paths of a path method, after `scores`; None for other methods."""

@@ -20,9 +20,6 @@ class TaylorMethod(ScoringMethod):
     def visit(self, point: Point) -> None:
         self._point = point
 
-    def scores(self) -> Float[Tensor, "rows *place"]:
-        raise NotImplementedError("taylor has scores by unit only: a channel's square is not the sum of its elements' squares")
-
     def by_unit(self) -> Float[Tensor, "rows units"]:
         assert self._point.gradient is not None
         change = (self._point.h - self.batch.fill(cast(Taylor, self.entry).fill)) * self._point.gradient

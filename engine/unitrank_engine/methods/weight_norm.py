@@ -30,9 +30,6 @@ class WeightNormMethod(ScoringMethod):
     def visit(self, point: Point) -> None:
         self._h = point.h
 
-    def scores(self) -> Float[Tensor, "rows *place"]:
-        raise NotImplementedError("weight_norm has scores by unit only: a channel's norm is not the sum of its elements' norms")
-
     def by_unit(self) -> Float[Tensor, "rows units"]:
         units, norms = self.batch.context.units, cast(Tensor, self.prepared)
         sizes = units.reduce(torch.ones_like(self._h[:1]))

@@ -186,14 +186,17 @@ def test_events_when_the_job_runs_then_list_every_change_in_order(jobs: JobStore
     assert [json.loads(event[b"data"]).get("status") for event in events] == ["queued", "running", None, "succeeded"]
 
 
-def test_jobs_when_the_memory_is_full_then_still_end_and_are_cancelled(jobs: JobStore, connection: redis.Redis) -> None:
-    runs, waits = jobs.create({}).id, jobs.create({}).id
+def test_jobs_when_the_memory_is_full_then_still_begin_end_and_are_cancelled(jobs: JobStore, connection: redis.Redis) -> None:
+    runs, waits, begins = (jobs.create({}).id for _ in range(3))
     attempt = jobs.start(runs, "a") or 0
     limit = str(connection.config_get("maxmemory")["maxmemory"])
     connection.config_set("maxmemory", "100kb")
     try:
         ended, cancelled = jobs.finish(runs, attempt, "succeeded"), jobs.cancel(waits)
+        begun = jobs.begin(begins, "a", 1)
     finally:
         connection.config_set("maxmemory", limit)
 
     assert (ended, jobs.get(runs).status, cancelled.status) == (True, "succeeded", "cancelled")
+    assert begun is not None
+    assert begun.status == "running"

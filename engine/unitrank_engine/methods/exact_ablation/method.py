@@ -29,9 +29,6 @@ class ExactAblationMethod(ScoringMethod):
     def passes(cls, entry: MethodBase, context: JobContext) -> int:
         return context.units.count
 
-    def scores(self) -> Float[Tensor, "rows *place"]:
-        raise NotImplementedError("exact ablation has scores by unit only: a channel's drop is not the sum of its elements' drops")
-
     @classmethod
     def by_target(cls, methods: Sequence[ScoringMethod]) -> list[Float[Tensor, "rows units"]]:
         group = cast(Sequence[ExactAblationMethod], methods)

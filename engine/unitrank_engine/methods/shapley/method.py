@@ -40,9 +40,6 @@ class ShapleyMethod(ScoringMethod):
         units = context.units.count
         return 2**units - 1 if units <= MOST_ENUMERATED else cast(Shapley, entry).permutations * (units - 1) + 1
 
-    def scores(self) -> Float[Tensor, "rows *place"]:
-        raise NotImplementedError("shapley has scores by unit only: a channel's value is not the sum of its elements' values")
-
     @classmethod
     def by_target(cls, methods: Sequence[ScoringMethod]) -> list[Float[Tensor, "rows units"]]:
         group = cast(Sequence[ShapleyMethod], methods)

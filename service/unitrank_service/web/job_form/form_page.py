@@ -3,11 +3,12 @@ sent.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import Request, Response
 
 from unitrank_schemas.checks import RequestRejected
+from unitrank_schemas.jobs.targets import ClassWord
 from unitrank_schemas.problems import Invalid
 from unitrank_service.backend import key_of
 from unitrank_service.contents.class_names import ClassNames
@@ -38,8 +39,6 @@ from unitrank_service.webhooks.dispatcher import Dispatcher
 from unitrank_store.contents.datasets import DatasetStore
 
 Json = dict[str, Any]
-CLASS_WORDS = ("label", "predicted", "each")
-"""Words that `target.class` takes. They count before equal names of classes."""
 
 
 def form_page(
@@ -109,9 +108,9 @@ def _classes(values: Json, choices: FormChoices, names: ClassNames, datasets: Da
 
 
 def _number_of(text: str, classes: Mapping[str, str]) -> str:
-    """The number of the only class with this name. Numbers and words of the API stay."""
+    """The number of the only class with this name. Numbers and words of `target.class` stay."""
     numbers = [number for number, name in classes.items() if name == text]
-    is_name = text not in CLASS_WORDS and not text.lstrip("-").isdecimal()
+    is_name = text not in get_args(ClassWord) and not text.lstrip("-").isdecimal()
     return numbers[0] if is_name and len(numbers) == 1 else text
 
 
