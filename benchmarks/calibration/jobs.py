@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.calibration import nets
+from unitrank_engine.ablation.family import judge_family
 from unitrank_engine.ablation.masks.fill_tests import FillTests
 from unitrank_engine.ablation.masks.mask_runner import STAGE
 from unitrank_engine.ablation.masks.tested import TestedCluster
@@ -120,7 +121,7 @@ class Job:
         """Return the outcome of the study of these rankings."""
         study = CachedStudy(self._parts, self._fills, self._request)
         measured = study.measure(scores)
-        return study.conclude(measured, study.judge_all([measured]))
+        return study.conclude(measured, judge_family([study.study], [measured])[0])
 
     def tested(self, scores: Scores) -> list[TestedCluster]:
         """Return the curves of each cluster."""

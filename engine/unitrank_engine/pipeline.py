@@ -22,6 +22,7 @@ from unitrank_engine.job.clusters.forward import Forward
 from unitrank_engine.job.clusters.holdout import Halves, halve
 from unitrank_engine.job.context import JobContext, PassCost
 from unitrank_engine.job.examples import Examples
+from unitrank_engine.job.joint import joint_context
 from unitrank_engine.job.passes import LocalRunner, PassRunner
 from unitrank_engine.job.progress import ProgressMeter, Report
 from unitrank_engine.job.random_streams import RandomStreams
@@ -32,6 +33,7 @@ from unitrank_engine.program.contracts.finite import naming_singular_matrices
 from unitrank_engine.program.outputs.reduction import reduced
 from unitrank_engine.program.proof.uninitialised import filled_memory
 from unitrank_engine.result.arrays import arrays
+from unitrank_engine.result.layers import arrays_of_layers, summarise_layers
 from unitrank_engine.result.outcome import JobOutcome
 from unitrank_engine.result.summary import summarise
 from unitrank_engine.reuse.clusters import find_or_reuse_rows
@@ -77,16 +79,19 @@ def run(
     reset_peak_bytes(program.device)
     with filled_memory() if program.fills_memory else nullcontext(), naming_singular_matrices():
         with span("prepare"):
-            context = prepare(request, resolved, program, table, report, parts, runner)
-        stages = Stages(context, parts or NoPartStore(), further)
+            contexts = prepare_layers(request, resolved, program, table, report, parts, runner)
+        stages = Stages(contexts, parts or NoPartStore(), further)
         stages.plan()
         with span("attribution"):
             attributions = stages.attributions()
         with span("ablation"):
             outcomes = stages.outcomes(attributions)
-    outcome = JobOutcome(context, outcomes, began, stages.reused())
-    summary = summarise(outcome, resolved, job, _version())
-    return summary.model_dump(mode="json"), arrays(outcome)
+    reused = stages.reused()
+    by_name = {name: JobOutcome(targets[0].context, targets, began, reused) for name, targets in outcomes.items()}
+    if isinstance(request.layer, list):
+        return summarise_layers(by_name, resolved, job, _version()).model_dump(mode="json"), arrays_of_layers(by_name)
+    (outcome,) = by_name.values()
+    return summarise(outcome, resolved, job, _version()).model_dump(mode="json"), arrays(outcome)
 
 
 @cache
@@ -103,35 +108,59 @@ def prepare(
     parts: PartStore | None = None,
     runner: PassRunner | None = None,
 ) -> JobContext:
-    """Find the place, the clusters and their halves, before the main pass. Raises EngineError."""
+    """Return the context of a job of one layer, as `prepare_layers` does. Raises EngineError."""
+    return prepare_layers(request, resolved, program, table, report, parts, runner)[0]
+
+
+def prepare_layers(
+    request: JobRequest,
+    resolved: Mapping[str, Any],
+    program: Program,
+    table: Table,
+    report: Report,
+    parts: PartStore | None = None,
+    runner: PassRunner | None = None,
+) -> list[JobContext]:
+    """Return the context of each layer, before the main pass.
+
+    All layers have the same clusters and halves, which this function finds. Raises EngineError.
+    """
     output = request.output or next(iter(program.outputs))
     program = reduced(program, output, request.target)
-    place = program.place(request.layer, request.at)
     # Two exports of one network differ in the upload's digest and agree in the cleaned archive's.
     model, dataset = resolved.get("clean") or resolved["model"]["digest"], resolved["dataset"]["digest"]
     clusters_key = request.clusters.model_dump(mode="json")
-    units = PlaceUnits(request.units, place)
-    streams = RandomStreams.of(request.seed, model, request.layer, request.at, units.description, dataset, clusters_key)
+    # Jobs on other layers have the same clusters and halves.
+    streams = RandomStreams.of(request.seed, model, dataset, clusters_key)
     runner = runner or LocalRunner()
     examples, meter = Examples.of(table, program, request), ProgressMeter(report)
     forward = Forward(program, output, request.target, examples, meter, runner)
     named_rows = find_or_reuse_rows(request, table, forward, streams, parts or NoPartStore())
     clusters = clusters_of(named_rows, request.clusters.limit, streams)
-    return JobContext(
-        request=request,
-        program=program,
-        split=program.split(place, output),
-        units=units,
-        examples=examples,
-        streams=streams,
-        row_streams=RandomStreams.of(request.seed, dataset),
-        clusters=clusters.clusters,
-        halves=_halves(request, clusters, table, streams),
-        column=clusters.column,
-        meter=meter,
-        cost=PassCost(forward_rows=forward.rows_done),
-        runner=runner,
-    )
+    halves, cost = _halves(request, clusters, table, streams), PassCost(forward_rows=forward.rows_done)
+    contexts = []
+    for number, of_layer in enumerate(request.of_layers()):
+        place = program.place(of_layer.one_layer, request.at)
+        units = PlaceUnits(request.units, place)
+        place_key = (of_layer.one_layer, request.at, units.description)
+        contexts.append(
+            JobContext(
+                request=of_layer,
+                program=program,
+                split=program.split(place, output),
+                units=units,
+                examples=examples,
+                streams=RandomStreams.of(request.seed, model, *place_key, dataset, clusters_key),
+                row_streams=RandomStreams.of(request.seed, dataset),
+                clusters=clusters.clusters,
+                halves=halves,
+                column=clusters.column,
+                meter=meter.of_part(number) if isinstance(request.layer, list) else meter,
+                cost=cost,
+                runner=runner,
+            )
+        )
+    return [*contexts, joint_context(contexts, request)] if request.joint else contexts
 
 
 def _halves(request: JobRequest, clusters: JobClusters, table: Table, streams: RandomStreams) -> list[Halves]:

@@ -8,8 +8,7 @@ from unitrank_schemas.facts.facts import (
     Facts,
     cluster_count,
     explained_count,
-    layer_of,
-    place_of,
+    ranked_places,
     ranking_count,
     row_count,
     unit_count,
@@ -25,16 +24,19 @@ def passes(request: JobRequest, facts: Facts) -> int:
 
     0 while the model or the dataset is not ready.
     """
-    layer = layer_of(request, facts.manifest) if facts.manifest else None
-    place = place_of(request, layer) if layer else None
-    if layer is None or place is None or facts.fields is None:
+    places = ranked_places(request, facts)
+    if not places or facts.fields is None:
         return 0
-    tail = max(0.0, 1.0 - layer.forward_cost)
-    rows, units = row_count(request, facts), unit_count(request, place)
-    attribution = rows * (1.0 + explained_count(request, facts) * _attribution(request, tail, units))
-    tests = _ablation(request, facts, units, tail) + _fidelity(request, facts, rows, tail)
-    tests += _exact_effects(request, facts, units, tail) + _sanity(request, facts, units, tail)
-    return math.ceil(request.clusters.passes(facts) + attribution + tests)
+    tests, tails = 0.0, [max(0.0, 1.0 - each.layer.forward_cost) for each in places]
+    rows, counts = row_count(request, facts), [unit_count(request, each.place) for each in places]
+    attribution = [_attribution(request, tail, units) for tail, units in zip(tails, counts, strict=True)]
+    for tail, units in zip(tails, counts, strict=True):
+        tests += _ablation(request, facts, units, tail) + _fidelity(request, facts, rows, tail)
+        tests += _exact_effects(request, facts, units, tail) + _sanity(request, facts, units, tail)
+    if request.joint:
+        tests += _ablation(request, facts, sum(counts), max(tails))
+    scores = rows * (1.0 + explained_count(request, facts) * sum(attribution))
+    return math.ceil(request.clusters.passes(facts) + scores + tests)
 
 
 def _attribution(request: JobRequest, tail: float, units: int) -> float:

@@ -1,11 +1,12 @@
 """The defaults that depend on the rest of the request, the model or the dataset.
 
-These are the rankings' ids, inputs, labels, output, class and `check_fill`.
+These are the rankings' ids, inputs, labels, output, class, `check_fill` and the layers of a pattern.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from unitrank_schemas.checks.layers import with_layers
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.facts.facts import Facts, class_count, example_count, kind_of, output_of
 from unitrank_schemas.jobs import JobRequest
@@ -18,7 +19,7 @@ def completed(request: JobRequest, facts: Facts) -> JobRequest:
         changes = default(request, facts)
         if changes:
             request = request.model_copy(update=changes)
-    return request
+    return request if facts.manifest is None else with_layers(request, facts.manifest)
 
 
 def _methods(request: JobRequest, facts: Facts) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def _units_fit(at: str, count: int, request: JobRequest, facts: Facts) -> Iterat
     if place is None or count == (units := unit_count(request, place)):
         return
     detail = (
-        f"the importance has {count} numbers, but the {request.at} of layer {request.layer!r} has {units} units "
+        f"the importance has {count} numbers, but the {request.at} of layer {request.one_layer!r} has {units} units "
         f"({units_in_words(request.units)}, shape {place.shape}); give one number for each unit, in row-major order"
     )
     yield Flaw(at, "wrong_shape", detail)
@@ -202,7 +202,7 @@ def _shape_fits(
         if list(shape[1:]) not in accepted:
             shapes = " or ".join(f"[{', '.join([rows, *map(str, each)])}]" for each in accepted)
             got = shape_text(shape).replace("N", rows, 1)
-            detail = f"{subject} has shape {got}; the {request.at} of layer {request.layer!r} takes {shapes}"
+            detail = f"{subject} has shape {got}; the {request.at} of layer {request.one_layer!r} takes {shapes}"
             yield Flaw(at, "wrong_shape", detail)
     if kind_of(dtype) not in ("real", "integer"):
         yield Flaw(at, "wrong_dtype", f"{subject} is {dtype}; scores are real numbers or integers")

@@ -11,11 +11,11 @@ def layer_exists(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     if facts.manifest is not None and layer_of(request, facts.manifest) is None:
         names = [layer.name for layer in facts.manifest.layers]
         inputs = [port.name for port in facts.manifest.inputs]
-        detail = f"layer {request.layer!r} not found{nearest(request.layer, names)}"
+        detail = f"layer {request.one_layer!r} not found{nearest(request.one_layer, names)}"
         input_layers = [f"input:{name}" for name in inputs]
-        if request.layer in ("input", *inputs, *input_layers) and not {"input", *input_layers} & set(names):
+        if request.one_layer in ("input", *inputs, *input_layers) and not {"input", *input_layers} & set(names):
             embeddings = [path for path in facts.manifest.path or [] if path in names]
-            detail = f"layer {request.layer!r} not found; inputs of integers cannot be ranked" + (
+            detail = f"layer {request.one_layer!r} not found; inputs of integers cannot be ranked" + (
                 f"; use the embedding {' or '.join(map(repr, embeddings))}" if embeddings else ""
             )
         yield Flaw("/layer", "layer_not_found", detail)

@@ -35,7 +35,7 @@ def gradients_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     for index, method in enumerate(request.methods):
         if method.needs_gradient:
             detail = (
-                f"method {method.name!r} needs gradients, but no gradient reaches the {request.at} of layer {request.layer!r}: "
+                f"method {method.name!r} needs gradients, but no gradient reaches the {request.at} of layer {request.one_layer!r}: "
                 "the output depends on this layer only through comparisons, choices or rounding; use 'activation' or "
                 "'exact_ablation', or export the model without that step"
             )
@@ -86,7 +86,7 @@ def adaptive_points_fit(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
             most = max(0, MOST_POINT_BYTES // bytes_at_point - 1)
             detail = (
                 f"{method.steps} steps with spacing 'adaptive' need more than {MOST_POINT_BYTES} bytes for each example at the "
-                f"{request.at} of layer {request.layer!r}; give at most {most} steps, or another spacing"
+                f"{request.at} of layer {request.one_layer!r}; give at most {most} steps, or another spacing"
             )
             yield Flaw(f"/methods/{index}/steps", "method_not_applicable", detail)
 
@@ -161,12 +161,12 @@ def spatial_axes_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
         if method.spatial and len(place.shape) > 1:
             detail = (
                 f"method {method.name!r} averages over all axes but the channels, but the model does not show which axis of the "
-                f"{request.at} of layer {request.layer!r} holds channels; choose another layer, or use 'gradient_x_activation'"
+                f"{request.at} of layer {request.one_layer!r} holds channels; choose another layer, or use 'gradient_x_activation'"
             )
             yield Flaw(f"/methods/{index}", "method_not_applicable", detail)
         elif method.spatial:
             detail = (
-                f"method {method.name!r} averages over space, but the {request.at} of layer {request.layer!r} has shape "
+                f"method {method.name!r} averages over space, but the {request.at} of layer {request.one_layer!r} has shape "
                 f"{place.shape}, without a spatial axis; choose a layer with spatial axes, or use 'gradient_x_activation'"
             )
             yield Flaw(f"/methods/{index}", "method_not_applicable", detail)

@@ -1,16 +1,17 @@
 """The size of a result in bytes: its arrays and its summary."""
 
+from collections import Counter
 from collections.abc import Iterator
 from math import prod
 
 from unitrank_schemas.facts.facts import (
     Facts,
     Flaw,
+    LayerPlace,
     RankedPlace,
     cluster_count,
     explained_count,
-    layer_of,
-    place_of,
+    ranked_places,
     ranking_count,
     row_count,
     unit_count,
@@ -51,42 +52,77 @@ def result_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
 
 def summary_bytes(request: JobRequest, facts: Facts) -> int:
     """An upper estimate of the summary's bytes as JSON; 0 while model or dataset is not ready."""
-    layer = layer_of(request, facts.manifest) if facts.manifest else None
-    place = place_of(request, layer) if layer else None
-    if place is None or facts.fields is None:
+    places = ranked_places(request, facts)
+    if not places or facts.fields is None:
         return 0
-    units = unit_count(request, place)
+    counts = [unit_count(request, each.place) for each in places]
+    rankings = sum(_ranking_bytes(request, units) for units in [*counts, *([sum(counts)] if request.joint else [])])
+    return cluster_count(request, facts) * (150 + ranking_count(request, facts) * rankings)
+
+
+def _ranking_bytes(request: JobRequest, units: int) -> int:
+    """An upper estimate of the bytes of a ranking in one cluster."""
     counts = len(request.ablation.counts_of(units)) if request.ablation else 0
     verified = 120 if request.ablation and request.ablation.verify else 0
     compared = 70 if drawn_count(request.baseline) > 1 else 0
-    ranking = 350 + 100 * min(TOP, units) + 250 * counts + verified + compared
-    return cluster_count(request, facts) * (150 + ranking_count(request, facts) * ranking)
+    return 350 + 100 * min(TOP, units) + 250 * counts + verified + compared
 
 
 def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
     """Kind of array → its bytes; empty while the model or the dataset is not ready."""
-    layer = layer_of(request, facts.manifest) if facts.manifest else None
-    place = place_of(request, layer) if layer else None
-    if place is None or facts.fields is None:
+    places = ranked_places(request, facts)
+    if not places or facts.fields is None:
         return {}
+    parts = [_layer_bytes(request, facts, each) for each in places]
+    units = sum(unit_count(request, each.place) for each in places)
+    parts += [_joint_bytes(request, facts, units)] if request.joint else []
+    sizes = Counter[str]()
+    for part in parts:
+        sizes.update(part)
+    rows = row_count(request, facts)
+    return {**sizes, "rows": (min(rows, MOST_LISTED) + _test_count(request, facts)) * INT}
+
+
+def _test_count(request: JobRequest, facts: Facts) -> int:
+    """An upper limit of the test examples: the job decides which examples test."""
+    return min(row_count(request, facts), cluster_count(request, facts) * request.ablation.examples) if request.ablation else 0
+
+
+def _joint_bytes(request: JobRequest, facts: Facts, units: int) -> dict[str, int]:
+    """Bytes of the ranking of all layers' units together."""
+    rankings, clusters, classes = ranking_count(request, facts), cluster_count(request, facts), explained_count(request, facts)
+    return {"importance": 2 * rankings * clusters * units * FLOAT} | _study_bytes(
+        request, units, _test_count(request, facts), clusters, rankings, classes
+    )
+
+
+def _study_bytes(request: JobRequest, units: int, tests: int, clusters: int, rankings: int, classes: int) -> dict[str, int]:
+    """Bytes of the curves, and of the drops of test examples."""
+    if request.ablation is None:
+        return {"ablation": 0, "tests": 0}
+    return {
+        "ablation": _ablation_bytes(request.ablation, clusters, units, rankings, classes),
+        "tests": _test_bytes(request.ablation, tests, rankings, classes),
+    }
+
+
+def _layer_bytes(request: JobRequest, facts: Facts, of_layer: LayerPlace) -> dict[str, int]:
+    """Kind of array → its bytes for one layer."""
+    layer, place = of_layer.layer, of_layer.place
     clusters, units, classes = cluster_count(request, facts), unit_count(request, place), explained_count(request, facts)
     rankings, rows = ranking_count(request, facts), row_count(request, facts)
-    # An upper limit: the job decides which examples test.
-    tests = min(rows, clusters * request.ablation.examples) if request.ablation else 0
-    kept = min(request.keep_examples * clusters, rows)
+    tests, kept = _test_count(request, facts), min(request.keep_examples * clusters, rows)
     sampled = classes * sum(method.costly for method in request.methods)
     with_examples = units_with_examples(rankings=rankings, clusters=clusters, units=units, classes=classes)
-    pixels = classes * sum(_pixels(request, layer, place, method.spatial) for method in request.methods) if layer else 0
+    pixels = classes * sum(_pixels(request, layer, place, method.spatial) for method in request.methods)
     return _baseline_bytes(request, rankings * clusters * units) | {
         "importance": (2 * rankings + sampled) * clusters * units * FLOAT,
-        "ablation": _ablation_bytes(request.ablation, clusters, units, rankings, classes) if request.ablation else 0,
-        "tests": _test_bytes(request.ablation, tests, rankings, classes) if request.ablation else 0,
+        **_study_bytes(request, units, tests, clusters, rankings, classes),
         "pairs": rankings * clusters * ((request.ablation and request.ablation.pairs) or 0) ** 2 * FLOAT,
         "verify": rankings * clusters * _verified(request.ablation, units) * (INT + FLOAT),
         "examples": rankings * kept * units * FLOAT,
         "unit_examples": rankings * clusters * UNIT_EXAMPLES * with_examples,
         "heatmaps": pixels * (clusters + kept) * FLOAT,
-        "rows": (min(rows, MOST_LISTED) + tests) * INT,
         **({"steps": rankings * clusters * units * INT} if request.ablation and request.ablation.fill == "zero" else {}),
     }
 

@@ -31,16 +31,15 @@ def verified_units_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     verify, units = request.ablation and request.ablation.verify, _units(request, facts)
     if verify and units is not None and verify.top >= units:
         accepted = f"use a number from 1 to {units - 1}" if units > 1 else "use `verify: null`"
-        detail = f"`top` is {verify.top}, but the {request.at} of layer {request.layer!r} has {units} units; {accepted}"
+        detail = f"`top` is {verify.top}, but the {request.at} of layer {request.one_layer!r} has {units} units; {accepted}"
         yield Flaw("/ablation/verify/top", "too_few_units", detail)
 
 
 def paired_units_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     pairs, units = request.ablation and request.ablation.pairs, _units(request, facts)
     if pairs and units is not None and pairs > units:
-        detail = (
-            f"`pairs` is {pairs}, but the {request.at} of layer {request.layer!r} has {units} units; use a number from 1 to {units}"
-        )
+        place = f"the {request.at} of layer {request.one_layer!r}"
+        detail = f"`pairs` is {pairs}, but {place} has {units} units; use a number from 1 to {units}"
         yield Flaw("/ablation/pairs", "too_few_units", detail)
 
 

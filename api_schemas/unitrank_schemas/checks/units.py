@@ -32,7 +32,7 @@ def units_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     place = place_of(request, layer) if layer else None
     if place is None:
         return
-    subject, units = f"the {request.at} of layer {request.layer!r}", request.units
+    subject, units = f"the {request.at} of layer {request.one_layer!r}", request.units
     if isinstance(units, Groups | Labels):
         yield from _axis_fits(units, place, subject)
     elif units != "neuron" and place.channel_axis is None:

@@ -92,7 +92,7 @@ class RankedPlace:
 
 def layer_of(request: "JobRequest", manifest: Manifest) -> Layer | None:
     """The layer that the request names; None if the model does not have it."""
-    return layer_named(request.layer, manifest)
+    return layer_named(request.one_layer, manifest)
 
 
 def layer_named(name: str, manifest: Manifest) -> Layer | None:
@@ -114,6 +114,23 @@ def place_of(request: "JobRequest", layer: Layer) -> RankedPlace | None:
         return None
     differentiable = properties.input_differentiable is not False
     return RankedPlace(layer.input_shape, layer.input_channel_axis, bool(properties.input_cut), differentiable, reached)
+
+
+@dataclass(frozen=True)
+class LayerPlace:
+    """A layer of the request, and its side whose units are ranked."""
+
+    layer: Layer
+    place: RankedPlace
+
+
+def ranked_places(request: "JobRequest", facts: Facts) -> list[LayerPlace]:
+    """The places of all layers; empty while the model is not ready, and where one is missing."""
+    if facts.manifest is None:
+        return []
+    layers = [layer_named(name, facts.manifest) for name in request.layers]
+    places = [LayerPlace(layer, place) for layer in layers if layer and (place := place_of(request, layer))]
+    return places if len(places) == len(layers) else []
 
 
 def unit_count(request: "JobRequest", place: RankedPlace) -> int:

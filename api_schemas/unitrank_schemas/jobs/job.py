@@ -54,12 +54,27 @@ class JobSummary(Schema):
 def job_summary(result: Json) -> Json | None:
     """Return the summary of a job from its result as JSON; None for a malformed result."""
     try:
-        leader: Json = next(iter(result["leaderboard"]), {})
+        layer, leader = _leader(result)
         values = {name: leader.get(name) for name in ("verdict", "robust", "area")}
-        summary = JobSummary(best=leader.get("ranking"), clusters=len(result["clusters"]), **values)
+        best = leader.get("ranking")
+        best = f"{best} at {layer}" if best is not None and layer is not None else best
+        summary = JobSummary(best=best, clusters=len(result["clusters"]), **values)
     except (LookupError, TypeError, AttributeError, ValidationError):
         return None
     return summary.model_dump(mode="json")
+
+
+def _leader(result: Json) -> tuple[str | None, Json]:
+    """The first line of the leaderboard; with several layers that of the layer with the best line.
+
+    The layer is None for a result of one layer. A line is better with a better verdict, then with a
+    larger area. The units of all layers together come first of equals.
+    """
+    if "layers" not in result:
+        return None, next(iter(result["leaderboard"]), {})
+    parts: Json = ({"joint": result["joint"]} if result.get("joint") else {}) | result["layers"]
+    leaders: list[tuple[str, Json]] = [(name, next(iter(part["leaderboard"]), {})) for name, part in parts.items()]
+    return max(leaders, key=lambda each: (each[1].get("verdict") == "better_than_random", each[1].get("area") or 0.0))
 
 
 class JobChange(Schema):

@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 
 from unitrank_schemas.base import Reference, Schema
 from unitrank_schemas.datasets import InlineDataset
@@ -15,6 +15,9 @@ from unitrank_schemas.jobs.targets import Target
 from unitrank_schemas.methods import Method
 
 Place = Literal["output", "input"]
+LayerName = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+MOST_LAYERS = 64
+"""Largest number of layers of a job."""
 
 METADATA_BYTES = 64 * 1024
 """Largest size of a job's metadata as JSON. It is stored and returned with the job."""
@@ -52,7 +55,11 @@ class JobRequest(Schema):
     """A job ranks the units of a layer by importance in each cluster, and tests each ranking."""
 
     model: Reference = Field(description="Name of the model; `name@sha256:…` for one exact content.")
-    layer: str = Field(min_length=1, max_length=512, description="Name of a layer in the model's list.")
+    layer: LayerName | Annotated[list[LayerName], Field(min_length=1, max_length=MOST_LAYERS)] = Field(
+        description="Name of a layer in the model's list. A list of names ranks each of these layers by itself; the result has a "
+        f"part for each under `layers`. `*` in a name stands for any characters; at most {MOST_LAYERS} layers.",
+        examples=["relu1", ["relu1", "relu2"], "encoder.*.mlp"],
+    )
     dataset: Reference | InlineDataset = Field(description="Name of the dataset, or a small dataset inside the request.")
     methods: list[Method] = Field(
         min_length=1, max_length=64, description="Each entry makes a ranking: a method's name, or an object with its options."
@@ -66,6 +73,11 @@ class JobRequest(Schema):
     )
     labels: str | None = Field(None, description="Field with the labels. Default: `y`, if it holds integers or booleans.")
     preprocess: Preprocess = Preprocess()
+    joint: bool = Field(
+        False,
+        description="Also rank the units of all layers together, and test this ranking by replacing units of all layers at once. "
+        "Needs several layers.",
+    )
     output: str | None = Field(None, description="Name of the output to explain. Default: the model's first.")
     at: Place = Field("output", description="Rank the output or the input of the layer.")
     units: Units = Field(
@@ -95,3 +107,21 @@ class JobRequest(Schema):
         max_length=METADATA_ENTRIES,
         description=f"Returned with the job; PATCH changes them. `name` is the title. At most {METADATA_BYTES} bytes as JSON.",
     )
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers, in the order of the request."""
+        return self.layer if isinstance(self.layer, list) else [self.layer]
+
+    @property
+    def one_layer(self) -> str:
+        """Name of the only layer. Raises ValueError for a list of layers, see `of_layers`."""
+        if isinstance(self.layer, list):
+            raise ValueError(f"the request has a list of {len(self.layer)} layers; take one of `of_layers`")
+        return self.layer
+
+    def of_layers(self) -> "list[JobRequest]":
+        """The requests that rank one of the layers each; only this request without a list."""
+        if not isinstance(self.layer, list):
+            return [self]
+        return [self.model_copy(update={"layer": layer, "joint": False}) for layer in self.layer]

@@ -15,6 +15,7 @@ class Activation(MethodBase):
     cost = "one forward pass up to the layer"
     needs_gradient = False
     explains_class = False
+    in_units_of_target = False
 
     name: Literal["activation"] = "activation"
 

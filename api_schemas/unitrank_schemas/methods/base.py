@@ -64,6 +64,8 @@ class MethodBase(Schema):
     """Whether a linear operation with weights must follow the place."""
     explains_class: ClassVar[bool] = True
     """Whether the scores depend on the explained class."""
+    in_units_of_target: ClassVar[bool] = True
+    """Whether a score is a change of the target F, so that scores of different layers compare."""
 
     name: str
     statistic: Statistic = Field(

@@ -46,6 +46,7 @@ class Gradient(SmoothedMethod):
     formula = "∂F/∂h"
     source = "Simonyan et al. 2014, arXiv:1312.6034"
     cost = "one forward and one backward pass through the layers after the place"
+    in_units_of_target = False
 
     name: Literal["gradient"] = "gradient"
 

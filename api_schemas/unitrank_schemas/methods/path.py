@@ -66,6 +66,7 @@ class InternalInfluence(PathMethod):
     formula = "∫ ∂F/∂h dα"
     source = "Leino et al. 2018, arXiv:1802.03788"
     cost = "steps forward passes; steps backward passes through the layers after the place; one more of each for `trapezoid`"
+    in_units_of_target = False
 
     name: Literal["internal_influence"] = "internal_influence"
 

@@ -16,6 +16,7 @@ class Random(MethodBase):
     needs_gradient = False
     explains_class = False
     seeded_by_id = True
+    in_units_of_target = False
 
     name: Literal["random"] = "random"
 

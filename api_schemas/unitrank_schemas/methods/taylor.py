@@ -16,6 +16,7 @@ class Taylor(MethodBase):
     formula = "((h − fill) · ∂F/∂h)²"
     source = "Molchanov et al. 2019, arXiv:1906.10771"
     cost = "one forward and one backward pass through the layers after the place"
+    in_units_of_target = False
 
     name: Literal["taylor"] = "taylor"
     statistic: Literal["mean"] = Field("mean", description="Only the mean: the scores are squares already.")

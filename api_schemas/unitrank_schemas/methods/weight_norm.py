@@ -16,6 +16,7 @@ class WeightNorm(MethodBase):
     needs_gradient = False
     explains_class = False
     needs_weights = True
+    in_units_of_target = False
 
     name: Literal["weight_norm"] = "weight_norm"
 

@@ -14,12 +14,13 @@ from unitrank_schemas.results.rankings import (
     Unit,
     Verified,
 )
-from unitrank_schemas.results.result import Cost, Leader, Provenance, Result, Warn
-from unitrank_schemas.results.subject import Cluster, Content, RankedLayer, unit_name, units_noun
+from unitrank_schemas.results.result import JOINT, Cost, LayeredResult, LayerResult, Leader, Provenance, Result, Warn
+from unitrank_schemas.results.subject import Cluster, Content, RankedLayer, UnitsOfLayer, unit_name, units_noun
 from unitrank_schemas.results.units import UnitEffect, UnitExample, UnitExamples, UnitInCluster, UnitInRanking, UnitResult
 from unitrank_schemas.results.verdicts import VERDICT_LABELS, Verdict
 
 __all__ = [
+    "JOINT",
     "VERDICT_LABELS",
     "AblationResult",
     "Agreement",
@@ -37,6 +38,8 @@ __all__ = [
     "FidelityResult",
     "GivenRelation",
     "KeepCurve",
+    "LayerResult",
+    "LayeredResult",
     "Leader",
     "LeastCurve",
     "Overall",
@@ -54,6 +57,7 @@ __all__ = [
     "UnitInCluster",
     "UnitInRanking",
     "UnitResult",
+    "UnitsOfLayer",
     "Verdict",
     "Verified",
     "Warn",

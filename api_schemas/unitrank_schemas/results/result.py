@@ -10,6 +10,9 @@ from unitrank_schemas.results.rankings import Ranking
 from unitrank_schemas.results.subject import Cluster, Content, RankedLayer
 from unitrank_schemas.results.verdicts import Verdict
 
+JOINT = "joint"
+"""Name of the part of a result that stands for the units of all layers together."""
+
 
 class Leader(Schema):
     """One line of the leaderboard, the best ranking first."""
@@ -66,19 +69,54 @@ class Provenance(Schema):
     options: dict[str, Any] = Field(description="The request's target, baseline, inputs, clusters and tests, with their defaults.")
 
 
-class Result(Schema):
-    """The summary of a finished job."""
+class _OfJob(Schema):
+    """The parts of a summary that stand for the whole job."""
 
     job: str = Field(description="Id of the job.")
     model: Content
     dataset: Content
+
+
+class LayerResult(Schema):
+    """The part of a summary that stands for the units of one layer, or of all layers together."""
+
     layer: RankedLayer
-    clusters: list[Cluster]
     rankings: list[Ranking] = Field(description="In the order of the request's `methods`.")
     leaderboard: list[Leader] = Field(description="The best ranking first.")
     comparisons: list[Comparison] = Field([], description="Each pair of rankings of one target class, without `random`.")
     agreement: list[Agreement] = Field([], description="Each pair of rankings of one target class.")
     given: list[GivenRelation] = Field([], description="For each ranking of given scores, the computed ranking nearest to it.")
     warnings: list[Warn]
+
+
+class Result(LayerResult, _OfJob):
+    """The summary of a finished job that ranks one layer."""
+
+    clusters: list[Cluster]
     cost: Cost
     provenance: Provenance
+
+
+class LayeredResult(_OfJob):
+    """The summary of a finished job that ranks a list of layers."""
+
+    clusters: list[Cluster]
+    layers: dict[str, LayerResult] = Field(description="Name of a layer → its rankings, in the order of the request.")
+    joint: LayerResult | None = Field(None, description="The rankings of all layers' units together; null without `joint`.")
+    warnings: list[Warn] = Field(description="Warnings that hold for every layer.")
+    cost: Cost
+    provenance: Provenance
+
+    def parts(self) -> dict[str, LayerResult]:
+        """Name → part: those of the layers, and `joint` if there is one."""
+        return self.layers if self.joint is None else {**self.layers, JOINT: self.joint}
+
+    def of_layer(self, name: str) -> Result:
+        """The summary as a job of this layer alone has it; the cost is that of the whole job.
+
+        `name`: a layer, or `joint`. Raises KeyError for another name.
+        """
+        part = self.parts()[name]
+        shared = {field: getattr(self, field) for field in ("job", "model", "dataset", "clusters", "cost", "provenance")}
+        own = {field: getattr(part, field) for field in LayerResult.model_fields}
+        return Result(**{**shared, **own, "warnings": [*self.warnings, *part.warnings]})

@@ -16,22 +16,37 @@ class Content(Schema):
     digest: str
 
 
+UnitWord = Literal["position", "head", "group", "label"] | None
+
+
+class UnitsOfLayer(Schema):
+    """The units of one layer among the units of all layers together."""
+
+    layer: str
+    first: int = Field(description="Number of the layer's unit 0 among all units.")
+    shape: list[int]
+    unit_word: UnitWord = None
+
+
 class RankedLayer(Schema):
     """The place whose units are ranked: the output or the input of a layer."""
 
-    name: str
+    name: str = Field(description="Name of the layer; `joint` for the units of all layers together.")
     at: Literal["output", "input"]
     cut: bool = Field(description="Whether every path from the model's inputs to the explained output passes through the place.")
     units: Units
     shape: list[int] = Field(description="Shape of the units; unit numbers count in row-major order.")
     count: int = Field(description="Number of units.")
-    unit_word: Literal["position", "head", "group", "label"] | None = Field(
+    unit_word: UnitWord = Field(
         None, description="The word before a unit's number in pictures and tables, such as `head 3`; null for neurons and channels."
     )
     channel_axis: int | None = Field(
         None,
         description="Axis of `shape` that counts the channels; null without such an axis. Results of older versions always have "
         "null; their channels are axis 0.",
+    )
+    parts: list[UnitsOfLayer] | None = Field(
+        None, description="The layers whose units are numbered one after the other; null for the units of one layer."
     )
 
 

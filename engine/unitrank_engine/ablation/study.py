@@ -1,6 +1,6 @@
 """The ablation study tests each ranking against random orders, by cluster and over all clusters."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -13,7 +13,7 @@ from unitrank_engine.ablation.masks.fill_test import Importance
 from unitrank_engine.ablation.masks.mask_runner import STAGE
 from unitrank_engine.ablation.masks.tested import Curves, TestedCluster
 from unitrank_engine.ablation.statistics.comparisons import RankingDrops, comparisons, noise
-from unitrank_engine.ablation.statistics.judgement import Judge, Judgement, Outcome, Tested, pooled_area
+from unitrank_engine.ablation.statistics.judgement import Judge, Judgement, Outcome, RankingTest, Tested, pooled_area
 from unitrank_engine.ablation.statistics.other_examples import p_other_examples
 from unitrank_engine.ablation.statistics.per_example import cluster_crosses, ranking_drops
 from unitrank_engine.ablation.statistics.removable import removable_at
@@ -154,13 +154,6 @@ class Study:
                 checked = _by_ranking(check.run(importance), importance)
         return Measured(importance, tested, _by_ranking(tested, importance), checked, perf_counter() - began)
 
-    def judge_all(self, measured: Sequence[Measured]) -> Judged:
-        """Judge the rankings of several studies as one family: those of all classes of a job."""
-        plans = [test.plan for test in self.tests]
-        judgements = self._judge(plans[0], {name: each for one in measured for name, each in one.rankings.items()})
-        checked = {name: each for one in measured for name, each in one.checked.items()}
-        return Judged(judgements, self._judge(plans[1], checked) if checked else {})
-
     def conclude(self, measured: Measured, judged: Judged) -> StudyOutcome:
         """Return the outcome of the study. Raises EngineError `non_finite`.
 
@@ -189,18 +182,25 @@ class Study:
         negated = {name: [-values for values in importance[name]] for name in worse}
         if not worse:
             return {}
-        judgements = self._judge(self.tests[0].plan, _by_ranking(self.test_reversed(negated), negated))
+        tests = self.family_tests(0, _by_ranking(self.test_reversed(negated), negated))
+        judgements = Judge(self.request.level).of(tests, self.noise(tests))
         return {name: judgement.outcomes()[None] for name, judgement in judgements.items()}
 
-    def _judge(self, plan: StudyPlan, rankings: Mapping[str, Tested]) -> dict[str, Judgement]:
+    def family_tests(self, number: int, rankings: Mapping[str, Tested]) -> dict[str, RankingTest]:
+        """Return the tests of rankings as the judge takes them. `number`: of the fill test."""
+        if not rankings:
+            return {}
         units, counts, level = self.context.units.count, list(self.counts), self.request.level
+        random = self.tests[number].plan.random
+        return {
+            name: RankingTest(tested, lambda examples: undecided(units, counts, random, level, examples) is None)
+            for name, tested in rankings.items()
+        }
+
+    def noise(self, rankings: Iterable[str]) -> set[str]:
+        """Return the ids of the rankings `random` among these."""
         noise = {entry.entry_id for entry in self.context.request.methods if entry.name == "random"}
-        judge = Judge(
-            level,
-            decidable=lambda examples: undecided(units, counts, plan.random, level, examples) is None,
-            uncounted={name for name in rankings if entry_id(name) in noise},
-        )
-        return judge.of(rankings)
+        return {name for name in rankings if entry_id(name) in noise}
 
     def _compare(self, rankings: Mapping[str, Tested], studies: Mapping[str, RankingStudy]) -> list[Comparison]:
         if not self.counts or "most" not in self.request.orders:

@@ -103,6 +103,11 @@ class JobContext:
         request = request.model_copy(update={"methods": methods, "target": target})
         return replace(self, request=request, target_class=number, explained=classes)
 
+    @property
+    def joint(self) -> bool:
+        """Whether the units are those of several layers together."""
+        return isinstance(self.request.layer, list)
+
     def once(self, make: "Callable[[JobContext], T]") -> T:
         """The value that `make` computes for this job.
 

@@ -7,7 +7,9 @@ from typing import Any
 
 Report = Callable[[dict[str, Any]], None]
 """Takes a progress record; raises Cancelled when the job must stop."""
-Stage = tuple[str, int]
+Part = int | tuple["Part", int]
+"""The number of a part of each stage; a part of a part has the numbers of both."""
+Stage = tuple[str, Part]
 """A stage's name, and its part."""
 
 
@@ -39,7 +41,7 @@ class ProgressMeter:
         self._stage: Stage = ("", 0)
         self._began = self._since = self._last = clock()
 
-    def plan(self, stage: str, rows: int, cost: float, part: int = 0) -> None:
+    def plan(self, stage: str, rows: int, cost: float, part: Part = 0) -> None:
         """Announces a stage.
 
         `rows`: the rows that will pass in this stage.
@@ -49,7 +51,7 @@ class ProgressMeter:
         self._planned[stage, part] = (rows, cost)
         self._done[stage, part] = 0
 
-    def advance(self, stage: str, rows: int, part: int = 0) -> None:
+    def advance(self, stage: str, rows: int, part: Part = 0) -> None:
         """Counts rows of a stage as finished, and reports.
 
         A stage counts as started at the last report before its first rows.
@@ -69,7 +71,7 @@ class ProgressMeter:
             }
         )
 
-    def of_part(self, part: int) -> "PartMeter":
+    def of_part(self, part: Part) -> "PartMeter":
         """The meter of a part of each stage, such as the rows of one explained class."""
         return PartMeter(self, part)
 
@@ -86,7 +88,11 @@ class PartMeter:
     """Plans and counts a part of each stage; the report has the sum of all parts."""
 
     meter: ProgressMeter
-    part: int
+    part: Part
+
+    def of_part(self, part: int) -> "PartMeter":
+        """The meter of a part of this part."""
+        return PartMeter(self.meter, (self.part, part))
 
     def plan(self, stage: str, rows: int, cost: float) -> None:
         """As `ProgressMeter.plan`."""

@@ -70,9 +70,9 @@ class Split:
                 f"the {place.at} of layer '{place.layer}' does not influence the chosen output of the model; "
                 "choose another output, or a layer that this output is computed from",
             )
-        counted = _counted(module.graph, after, symbols)
-        self._live = _live_nodes(module.graph, after | counted, place.node)
-        self._axes = [_batch_axes(node, symbols) for node in self._live]
+        counted = counted_nodes(module.graph, after, symbols)
+        self._live = [node for node in live_nodes(module.graph, after | counted) if node is not place.node]
+        self._axes = [batch_axes(node, symbols) for node in self._live]
         self.repeatable = all(axes is not None for axes in self._axes)
         """Whether the tail can run on several copies of the rows in one pass."""
         self._head = extract(module, [place.node, *self._live])
@@ -81,7 +81,7 @@ class Split:
         )
         """The graph of the tail."""
         self._tail = lay_out_gradients(self.behind)
-        self.separate = all(_batch_axes(node, symbols) is not None for node in after | counted)
+        self.separate = all(batch_axes(node, symbols) is not None for node in after | counted)
         """Whether each value after the place has a separate axis for the rows."""
         self.tail_cost = sum(costs.get(node, 0) for node in after)
         """Floating-point operations of the tail for one example."""
@@ -143,6 +143,10 @@ class Split:
         assert isinstance(result, Tensor)
         return result
 
+    def unreplaced(self, h: Float[Tensor, "rows *place"]) -> Float[Tensor, "rows *place"]:
+        """The values of h in the tail where no unit is replaced."""
+        return h
+
     def values(self, h: Float[Tensor, "rows *place"], live: Live) -> list[Any]:
         """The arguments of the graph `behind`.
 
@@ -171,7 +175,7 @@ def _evaluate(size: Any, symbols: frozenset[str], rows: int) -> int:
     return int(expression.subs({symbol: rows for symbol in expression.free_symbols if str(symbol) in symbols}))
 
 
-def _batch_axes(node: fx.Node, symbols: frozenset[str]) -> tuple[int, ...] | None:
+def batch_axes(node: fx.Node, symbols: frozenset[str]) -> tuple[int, ...] | None:
     """The axes of a live value whose size is exactly the batch.
 
     None when the batch is merged into another size, such as batch * heads. A merged size does not
@@ -208,7 +212,7 @@ def descendants(graph: fx.Graph, start: fx.Node, output: fx.Node) -> set[fx.Node
     return (after & before) - {start}
 
 
-def _counted(graph: fx.Graph, after: set[fx.Node], symbols: frozenset[str]) -> set[fx.Node]:
+def counted_nodes(graph: fx.Graph, after: set[fx.Node], symbols: frozenset[str]) -> set[fx.Node]:
     """The nodes before the tail that depend on the number of rows alone, such as `arange(rows)`.
 
     They are computed in the tail. Repeating them with the rows would repeat the numbers of the
@@ -223,12 +227,12 @@ def _counted(graph: fx.Graph, after: set[fx.Node], symbols: frozenset[str]) -> s
     for node in reversed(graph.nodes):
         read = any(user in after or user in counted for user in node.users)
         from_count = node.op == "call_function" and node not in valued and not FILLED.match(operator_name(node))
-        if read and from_count and _batch_axes(node, symbols) != ():
+        if read and from_count and batch_axes(node, symbols) != ():
             counted.add(node)
     return counted
 
 
-def _live_nodes(graph: fx.Graph, after: set[fx.Node], start: fx.Node) -> list[fx.Node]:
-    """The nodes before the tail that it reads, without h and parameters, in order of execution."""
-    read = {source for node in after for source in node.all_input_nodes if source not in after and source is not start}
+def live_nodes(graph: fx.Graph, after: set[fx.Node]) -> list[fx.Node]:
+    """The nodes before the tail that it reads, without parameters, in order of execution."""
+    read = {source for node in after for source in node.all_input_nodes if source not in after}
     return [node for node in graph.nodes if node in read and node.op != "get_attr"]

@@ -23,7 +23,8 @@ def arrays(outcome: JobOutcome) -> dict[str, np.ndarray]:
 
     Numbers of units and of rows are int64, all others are float32.
     """
-    activation = outcome.targets[0].attribution.examples.activation
+    # The examples of a unit stand at its layer.
+    activation = None if outcome.context.joint else outcome.targets[0].attribution.examples.activation
     sizes = {
         "rankings": sum(len(target.entries) for target in outcome.targets),
         "clusters": len(outcome.context.clusters),
@@ -35,9 +36,13 @@ def arrays(outcome: JobOutcome) -> dict[str, np.ndarray]:
     full = {
         name: np.ascontiguousarray(array, dtype=np.int64 if array.dtype.kind == "i" else np.float32) for name, array in full.items()
     }
+    return full | of_whole_job(outcome)
+
+
+def of_whole_job(outcome: JobOutcome) -> dict[str, np.ndarray]:
+    """Return the arrays that are equal for all layers of a job: the numbers of dataset rows."""
     context, listed = outcome.context, listed_rows(outcome.context)
-    for cluster in context.clusters:
-        full[f"rows/{cluster.name}"] = np.ascontiguousarray(cluster.rows[:listed], dtype=np.int64)
+    full = {f"rows/{each.name}": np.ascontiguousarray(each.rows[:listed], dtype=np.int64) for each in context.clusters}
     full |= {name: rows.astype(np.int64) for name, rows in baseline_rows(context).items()}
     if any(target.study for target in outcome.targets):
         full["tests/rows"] = np.concatenate(context.once(tested_rows)).astype(np.int64)

@@ -13,6 +13,8 @@ from unitrank_engine.attribution.baselines.agreement import followed_count
 from unitrank_engine.attribution.examples.sums import MIN_CHANGE
 from unitrank_engine.attribution.statistics import spearman
 from unitrank_engine.device import peak_bytes
+from unitrank_engine.job.context import JobContext
+from unitrank_engine.job.joint_units import JointUnits
 from unitrank_engine.job.units import PlaceUnits
 from unitrank_engine.models.heads import heads_of
 from unitrank_engine.result import verdict_warnings, warnings
@@ -34,10 +36,55 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
     `job`: the job's id.
     `version`: the version of Unitrank.
     """
+    part = of_layer(outcome, resolved)
+    warns = [*warnings.of_copies(resolved), *part.warnings]
+    return schema.Result(
+        **about(outcome, resolved, job, version),
+        **{name: getattr(part, name) for name in schema.LayerResult.model_fields if name != "warnings"},
+        warnings=warnings.listed(warns),
+    )
+
+
+def about(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, version: str) -> dict[str, Any]:
+    """Return the fields of a summary that stand for the whole job. Arguments as `summarise`."""
     context, request = outcome.context, outcome.context.request
-    clusters, further = [_cluster(outcome, index) for index in range(len(context.clusters))], resolved.get("further", {})
+    return {
+        "job": job,
+        "model": schema.Content(**resolved["model"]),
+        "dataset": schema.Content(**resolved["dataset"]),
+        "clusters": clusters_of(outcome),
+        "cost": schema.Cost(
+            seconds=monotonic() - outcome.began,
+            forward_rows=context.cost.forward_rows,
+            backward_rows=context.cost.backward_rows,
+            device=str(context.device),
+            peak_bytes=peak_bytes(context.device),
+            reused=outcome.reused,
+        ),
+        "provenance": schema.Provenance(
+            seed=request.seed,
+            version=version,
+            torch=torch.__version__,
+            options=request.model_dump(
+                mode="json",
+                include={"target", "baseline", "preprocess", "inputs", "labels", "output", "clusters", "ablation", "fidelity"},
+                exclude={"clusters": {"members"}},
+            ),
+        ),
+    }
+
+
+def clusters_of(outcome: JobOutcome) -> list[schema.Cluster]:
+    """Return the clusters of a job."""
+    return [_cluster(outcome, index) for index in range(len(outcome.context.clusters))]
+
+
+def of_layer(outcome: JobOutcome, resolved: Mapping[str, Any]) -> schema.LayerResult:
+    """Return the part of a summary that stands for one layer, with all its warnings."""
+    context, request = outcome.context, outcome.context.request
+    clusters, further = clusters_of(outcome), resolved.get("further", {})
     by_target = [[_ranking(target, entry, further) for entry in target.entries] for target in outcome.targets]
-    warns = [*warnings.of_copies(resolved), *_warnings(outcome, by_target, clusters)]
+    warns = _warnings(outcome, by_target, clusters)
     comparisons = [pair for target in outcome.targets if target.study for pair in target.study.comparisons]
     by_target = [
         [
@@ -48,21 +95,8 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
     ]
     # All classes of the first method, then all classes of the second one.
     rankings = [ranking for of_method in zip(*by_target, strict=True) for ranking in of_method]
-    return schema.Result(
-        job=job,
-        model=schema.Content(**resolved["model"]),
-        dataset=schema.Content(**resolved["dataset"]),
-        layer=schema.RankedLayer(
-            name=request.layer,
-            at=request.at,
-            cut=context.cut,
-            units=request.units,
-            shape=list(context.units.shape),
-            count=context.units.count,
-            channel_axis=context.units.channel_axis,
-            unit_word=_unit_word(context.units),
-        ),
-        clusters=clusters,
+    return schema.LayerResult(
+        layer=_ranked_layer(context),
         rankings=rankings,
         leaderboard=leaderboard(rankings, comparisons),
         comparisons=comparisons,
@@ -72,26 +106,30 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
             for pair in agreements(of_target, len(context.clusters), partial(target.attribution.importances, target.entries))
         ],
         given=[each for target in outcome.targets for each in relations(context, target.entries, target.attribution)],
-        warnings=warnings.listed(warns),
-        cost=schema.Cost(
-            seconds=monotonic() - outcome.began,
-            forward_rows=context.cost.forward_rows,
-            backward_rows=context.cost.backward_rows,
-            device=str(context.device),
-            peak_bytes=peak_bytes(context.device),
-            reused=outcome.reused,
-        ),
-        provenance=schema.Provenance(
-            seed=request.seed,
-            version=version,
-            torch=torch.__version__,
-            options=request.model_dump(
-                mode="json",
-                include={"target", "baseline", "preprocess", "inputs", "labels", "output", "clusters", "ablation", "fidelity"},
-                exclude={"clusters": {"members"}},
-            ),
-        ),
+        warnings=warns,
     )
+
+
+def _ranked_layer(context: JobContext) -> schema.RankedLayer:
+    units, request = context.units, context.request
+    return schema.RankedLayer(
+        name=schema.JOINT if context.joint else request.one_layer,
+        at=request.at,
+        cut=context.cut,
+        units=request.units,
+        shape=list(units.shape),
+        count=units.count,
+        channel_axis=units.channel_axis,
+        unit_word=None if isinstance(units, JointUnits) else _unit_word(units),
+        parts=_parts(units) if isinstance(units, JointUnits) else None,
+    )
+
+
+def _parts(units: JointUnits) -> list[schema.UnitsOfLayer]:
+    return [
+        schema.UnitsOfLayer(layer=part.place.layer, first=first, shape=list(part.shape), unit_word=_unit_word(part))
+        for part, first in zip(units.parts, units.firsts, strict=True)
+    ]
 
 
 def _unit_word(units: PlaceUnits) -> Literal["position", "head", "group", "label"] | None:
@@ -148,7 +186,7 @@ def _cluster_ranking(outcome: TargetOutcome, entry: MethodBase, cluster: int, st
     units = top(outcome.scores(entry), entry.statistic, cluster, context.units.shape, level)
     return schema.ClusterRanking(
         top=units,
-        completeness=_completeness(outcome, entry, cluster) if entry.scores_examples else None,
+        completeness=_completeness(outcome, entry, cluster),
         cancellation=outcome.moments(entry, cluster).cancellation(),
         stability=_stability(outcome, entry, cluster),
         stable_top=stable_top(units),
@@ -158,9 +196,10 @@ def _cluster_ranking(outcome: TargetOutcome, entry: MethodBase, cluster: int, st
     )
 
 
-def _completeness(outcome: TargetOutcome, entry: MethodBase, cluster: int) -> schema.Completeness:
+def _completeness(outcome: TargetOutcome, entry: MethodBase, cluster: int) -> schema.Completeness | None:
     sums, totals, count = outcome.attribution.examples, outcome.scores(entry).totals, outcome.examples(cluster)
-    assert totals is not None
+    if totals is None:
+        return None
     size, whole = float(sums.size[cluster]), float(sums.whole[cluster])
     comparable = outcome.context.cut and entry.complete and size >= MIN_CHANGE * whole
     return schema.Completeness(
@@ -195,6 +234,7 @@ def _warnings(outcome: JobOutcome, by_target: list[list[schema.Ranking]], cluste
     warns += warnings.of_target(context, attribution.examples)
     warns += verdict_warnings.of_clusters(context)
     warns += verdict_warnings.of_accuracy(attribution.examples)
+    warns += warnings.of_joint(context) if context.joint else []
     for target, rankings in zip(outcome.targets, by_target, strict=True):
         warns += _of_target(target, rankings, clusters)
     # A warning about a cluster can hold for every class.

@@ -22,10 +22,11 @@ LEAST_WEIGHTS_MATTER = 0.5
 def of_clusters(context: JobContext) -> Iterator[Warn]:
     """Warnings about the choice of the clusters."""
     request = context.request
-    if request.clusters.compared_layer() == request.layer:
+    layer = request.clusters.compared_layer()
+    if layer in request.layers:
         yield Warn(
             code="clusters_from_this_layer",
-            detail=f"k-means found the clusters in layer '{request.layer}', whose units are ranked: units that differ between the "
+            detail=f"k-means found the clusters in layer '{layer}', whose units are ranked: units that differ between the "
             "clusters then seem important for the clusters by construction; find the clusters in another layer, or use labels",
         )
 
@@ -178,7 +179,7 @@ def _of_weights(context: JobContext, ranking: Ranking) -> Iterator[Warn]:
         return
     yield Warn(
         code="weights_hardly_matter",
-        detail=f"with permuted weights behind layer '{context.request.layer}' the method still reaches {1 - matter:.0%} of the "
+        detail=f"with permuted weights behind layer '{context.request.one_layer}' the method still reaches {1 - matter:.0%} of the "
         "ranking's area above random, so the order shows mainly which units are active, and less how the model uses them; use a "
         "method that follows the weights, such as 'conductance', or do not read the order as an explanation of the model",
         ranking=ranking.id,

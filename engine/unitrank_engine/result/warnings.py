@@ -41,7 +41,7 @@ def of_job(context: JobContext, entries: Sequence[MethodBase]) -> Iterator[Warn]
     if context.cut and context.split.linear and is_linear(request.target):
         yield Warn(
             code="last_hidden_layer",
-            detail=f"the model is linear after layer '{request.layer}', so every method that uses the difference from the "
+            detail=f"the model is linear after layer '{request.one_layer}', so every method that uses the difference from the "
             "baseline (h − h′) is exact there; compare methods at an earlier layer",
         )
     shortfall = request.clusters.shortfall(len(context.clusters))
@@ -54,6 +54,18 @@ def of_job(context: JobContext, entries: Sequence[MethodBase]) -> Iterator[Warn]
             code="fill_differs_from_baseline",
             detail=f"{', '.join(with_baseline)}: the scores explain the change from the baseline, but units are replaced by "
             f"'{sorted(fills - {'baseline'})[0]}'; use fill 'baseline' to test the change that is explained",
+        )
+
+
+def of_joint(context: JobContext) -> Iterator[Warn]:
+    """The warning that scores of different layers have different units."""
+    different = [str(entry.id) for entry in context.request.methods if not entry.in_units_of_target and entry.name != "random"]
+    if different:
+        yield Warn(
+            code="layers_not_comparable",
+            detail=f"{', '.join(different)}: these scores are not changes of the target, so their size depends on the scale of "
+            "each layer, and the ranking of all layers' units together can prefer a layer for its scale; use 'conductance', "
+            "'exact_ablation' or 'gradient_x_delta' for it",
         )
 
 

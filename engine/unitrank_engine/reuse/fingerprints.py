@@ -17,7 +17,7 @@ import torch
 
 from unitrank_engine.job.context import JobContext
 
-FORMAT = 10
+FORMAT = 11
 """Increase this number when a part's arrays change, or the engine adds any sum in a new order."""
 REQUEST = {"layer", "at", "units", "output", "target", "baseline", "preprocess", "inputs", "labels", "seed"}
 """Fields of a request that every part depends on, besides the contents and the clusters."""

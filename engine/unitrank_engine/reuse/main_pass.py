@@ -1,5 +1,6 @@
 """A main pass over all targets that computes only the scores that no earlier job left."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from unitrank_engine.attribution.bootstrap import BYTES, MOST_BYTES, MOST_GROUPS
@@ -50,11 +51,18 @@ class CachedMainPass:
         return [target.attribution for target in self.targets]
 
     def _plan(self, targets: Sequence[CachedTargetPass]) -> None:
-        if targets:
-            MainPass([target.target for target in targets]).plan()
+        for of_layer in _by_layer(targets):
+            MainPass([target.target for target in of_layer]).plan()
 
     def _groups(self, numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-        """Split the targets into groups that fit in memory together."""
+        """Split the targets into groups of one layer that fit in memory together."""
+        of_layers: dict[int, list[int]] = defaultdict(list)
+        for number in numbers:
+            of_layers[id(self.targets[number].context.split)].append(number)
+        for of_layer in of_layers.values():
+            yield from self._groups_of_layer(of_layer)
+
+    def _groups_of_layer(self, numbers: Sequence[int]) -> Iterator[Sequence[int]]:
         target = self.targets[numbers[0]].target
         context = target.context
         values = KEPT_VALUES * FLOAT32_BYTES * target.fills.batch * context.split.place.units
@@ -90,3 +98,11 @@ class CachedMainPass:
             for entry in target.entries
             if target.reuses(entry) or entry.id in error.finished or (target.ended and number not in numbers)
         ]
+
+
+def _by_layer(targets: Sequence[CachedTargetPass]) -> list[list[CachedTargetPass]]:
+    """The targets of each layer."""
+    of_layers: dict[int, list[CachedTargetPass]] = defaultdict(list)
+    for target in targets:
+        of_layers[id(target.context.split)].append(target)
+    return list(of_layers.values())

@@ -1,6 +1,5 @@
 """An ablation study that reuses the runs of earlier jobs."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from unitrank_engine.ablation.masks.fill_test import Importance
@@ -25,11 +24,11 @@ class CachedStudy:
         tests = FillTests.of(request, fills)
         self.tests = [CachedFillTest(test, parts) for test in tests.judging]
         self._reversal = tests.reversal
-        self._study = Study(fills.context, request, self.tests, self._test_reversed)
+        self.study = Study(fills.context, request, self.tests, self._test_reversed)
 
     def plan(self, rankings: int) -> None:
         """Announce the stage's rows. `rankings`: the number of rankings that probably must run."""
-        self._study.plan(rankings)
+        self.study.plan(rankings)
 
     def measure(self, importance: Importance) -> Measured:
         """As `Study.measure`."""
@@ -37,18 +36,14 @@ class CachedStudy:
         if all(test.reuses_controls for test in self.tests):
             self.parts.reused.append("controls")
         self.plan(len(importance) - len(self.reused))
-        measured = self._study.measure(importance)
+        measured = self.study.measure(importance)
         for test in self.tests:
             test.keep(importance)
         return replace(measured, seconds=measured.seconds + self.seconds_of_controls)
 
-    def judge_all(self, measured: Sequence[Measured]) -> Judged:
-        """As `Study.judge_all`."""
-        return self._study.judge_all(measured)
-
     def conclude(self, measured: Measured, judged: Judged) -> StudyOutcome:
         """As `Study.conclude`."""
-        return self._study.conclude(measured, judged)
+        return self.study.conclude(measured, judged)
 
     def _test_reversed(self, importance: Importance) -> list[TestedCluster]:
         plan = self._reversal.plan

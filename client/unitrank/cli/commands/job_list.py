@@ -109,7 +109,7 @@ def rows_of(records: Sequence[Job]) -> Iterator[Sequence[str]]:
             f"{job.created_at:%Y-%m-%d %H:%M}",
             job.request.model,
             job.request.dataset if isinstance(job.request.dataset, str) else "in the request",
-            job.request.layer,
+            ", ".join(job.request.layers),
             (summary and summary.best) or MISSING,
             VERDICT_LABELS[summary.verdict] if summary else MISSING,
             strength_of(summary.robust if summary and summary.verdict == "better_than_random" else None),

@@ -198,7 +198,7 @@ class FillTest:
         fill = self.fills.of(self.fill, chosen, batch.cluster, x)
         end = nested.at(x) if nested else None
         replaced = nested.replaced(end, fill - h) if nested and end and self.plan.keep else None
-        return ClusterTest(h, live, targets, labels, context.right(output, labels), fill, end, replaced)
+        return ClusterTest(context.split.unreplaced(h), live, targets, labels, context.right(output, labels), fill, end, replaced)
 
     def _activity(self) -> list[np.ndarray | None]:
         """Return each cluster's order by activity; None where it is not among the controls."""

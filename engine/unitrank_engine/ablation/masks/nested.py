@@ -20,6 +20,7 @@ from unitrank_engine.job.batch_size import rows_behind
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.methods.exact_ablation.replacing import Plan
 from unitrank_engine.program import Split
+from unitrank_engine.program.joint_split import JointSplit
 from unitrank_engine.program.linearity.columns import affine_part
 from unitrank_engine.program.split import Live
 
@@ -56,6 +57,8 @@ class Nested:
     @classmethod
     def of(cls, context: JobContext, counts: Sequence[int]) -> "Nested | None":
         """Return None where nesting saves no work, or no affine operations follow the place."""
+        if isinstance(context.split, JointSplit):
+            return None
         part = affine_part(context.program, context.split.place, context.output)
         if part is None or not counts or context.split.place.units < MIN_ELEMENTS:
             return None

@@ -1,7 +1,8 @@
 """Judges the rankings of a job: p-values and verdicts, by cluster and over all clusters."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from unitrank_engine.ablation.statistics.family import over_clusters, place, sta
 from unitrank_engine.ablation.statistics.verdict import EPSILON, MIN_TESTED, Chance, chance, holm, verdict
 from unitrank_schemas.results import Overall, Verdict
 
+Key = TypeVar("Key", bound=Hashable)
+"""Names a ranking among all rankings of a job."""
 Tested = list[tuple[TestedCluster, TestedRanking]]
 """One ranking's test on each cluster."""
 
@@ -59,33 +62,45 @@ class Judgement:
         return outcomes | {None: Outcome(overall.verdict, better, worse, overall.area)}
 
 
+Decidable = Callable[[int], bool]
+"""Takes a number of test examples; returns whether a test can be significant."""
+
+
+@dataclass(frozen=True)
+class RankingTest:
+    """The test of one ranking. `decidable`: whether it can be significant."""
+
+    tested: Tested
+    decidable: Decidable
+
+
 @dataclass(frozen=True)
 class Judge:
     """Judges all rankings of a job.
 
     `level`: the confidence level.
-    `decidable`: takes a number of test examples, and says whether a test can be significant.
-    `uncounted`: ids of the rankings `random`, which do not count as tests of the job.
     """
 
     level: float
-    decidable: Callable[[int], bool]
-    uncounted: Collection[str]
 
-    def of(self, rankings: Mapping[str, Tested]) -> dict[str, Judgement]:
-        """Return the judgement of each ranking, by its id."""
-        sums = {name: _sums(tested) for name, tested in rankings.items()}
-        counted = [name for name, values in sums.items() if values is not None and name not in self.uncounted]
+    def of(self, tests: Mapping[Key, RankingTest], uncounted: Collection[Key]) -> dict[Key, Judgement]:
+        """Return the judgement of each ranking.
+
+        `uncounted`: the rankings `random`, which do not count as tests of the job.
+        """
+        sums = {key: _sums(test.tested) for key, test in tests.items()}
+        counted = [key for key, values in sums.items() if values is not None and key not in uncounted]
         better, worse = {}, {}
         if counted:
-            z = standardised(np.stack([values for name in counted if (values := sums[name]) is not None], axis=1))
+            z = standardised(np.stack([values for key in counted if (values := sums[key]) is not None], axis=1))
             better, worse = (dict(zip(counted, step_down(each).tolist(), strict=True)) for each in (z, -z))
         return {
-            name: Judgement(self._clusters(tested), self._overall(tested, sums[name], better.get(name), worse.get(name)))
-            for name, tested in rankings.items()
+            key: Judgement(self._clusters(test), self._overall(test, sums[key], better.get(key), worse.get(key)))
+            for key, test in tests.items()
         }
 
-    def _clusters(self, tested: Tested) -> list[ClusterJudgement]:
+    def _clusters(self, test: RankingTest) -> list[ClusterJudgement]:
+        tested = test.tested
         chances = [
             chance(cluster.drop(ranking.orders["most"]), cluster.drops(cluster.random)) if _is_tested(cluster, ranking) else None
             for cluster, ranking in tested
@@ -97,7 +112,7 @@ class Judge:
                 chance=outcome,
                 p_holm=p_holm,
                 p_family=p_family,
-                verdict=verdict(outcome, self.level) if outcome and self.decidable(cluster.examples) else "undecided",
+                verdict=verdict(outcome, self.level) if outcome and test.decidable(cluster.examples) else "undecided",
                 area=cluster.area(cluster.drop(ranking.orders["most"])) if _has_most(cluster, ranking) else None,
             )
             for (cluster, ranking), outcome, p_holm, p_family in zip(tested, chances, corrected, family, strict=True)
@@ -110,13 +125,14 @@ class Judge:
         orders = max((outcome.orders for outcome in chances if outcome), default=0)
         return [None] * len(chances) if tests > orders * (1 - self.level) + EPSILON else holm(p_values)
 
-    def _overall(self, tested: Tested, sums: np.ndarray | None, better: float | None, worse: float | None) -> Overall:
+    def _overall(self, test: RankingTest, sums: np.ndarray | None, better: float | None, worse: float | None) -> Overall:
         """`sums`: T of the ranking and its controls. `better`, `worse`: p-values of the family."""
+        tested = test.tested
         outcome = place(sums) if sums is not None else None
         p_value, p_worse = _ends(outcome)
         drops = [(cluster, cluster.drop(ranking.orders["most"])) for cluster, ranking in tested if _has_most(cluster, ranking)]
         result: Verdict = "undecided"
-        if outcome and self.decidable(sum(cluster.examples for cluster, ranking in tested if _is_tested(cluster, ranking))):
+        if outcome and test.decidable(sum(cluster.examples for cluster, ranking in tested if _is_tested(cluster, ranking))):
             decisive = outcome if better is None or worse is None else Chance(better, worse, outcome.orders)
             result = verdict(decisive, self.level)
         return Overall(

@@ -21,10 +21,13 @@ def listing_of(request: Json, submitted_by: str = "") -> Json:
     The entry `metadata` has the values as texts, for filters.
     """
     metadata = request.get("metadata") or {}
+    layer = request.get("layer", "")
+    layers = [str(name) for name in layer] if isinstance(layer, list) else [str(layer)]
     dataset = request.get("dataset")
     return {
         "model": str(request.get("model", "")),
-        "layer": str(request.get("layer", "")),
+        "layer": ", ".join(layers)[:MOST_CHARACTERS],
+        "layers": layers,
         "dataset": dataset if isinstance(dataset, str) else None,
         "methods": [_method(entry) for entry in request.get("methods", [])],
         "submitted_by": submitted_by,

@@ -1,6 +1,6 @@
-"""The stages of a job after its preparation, for its target or for each explained class."""
+"""The stages of one target of a job: its scores, its study and its fidelity."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -12,18 +12,13 @@ from unitrank_engine.ablation.study import Judged, Measured, StudyOutcome
 from unitrank_engine.attribution.fidelity import FidelityObserver, judge, sampled_share
 from unitrank_engine.attribution.ranking_errors import advise_without
 from unitrank_engine.attribution.scores import Attribution, Drops, MethodScores, score_key
-from unitrank_engine.job.baselines import find_baselines
-from unitrank_engine.job.batch_size import rows_at_once
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.fills import Fills
-from unitrank_engine.job.progress import ProgressMeter
 from unitrank_engine.methods.given import brought_importance
 from unitrank_engine.result.outcome import TargetOutcome
 from unitrank_engine.reuse.exact_tests import ExactTests
-from unitrank_engine.reuse.main_pass import CachedMainPass
-from unitrank_engine.reuse.parts import JobParts, PartStore
+from unitrank_engine.reuse.parts import JobParts
 from unitrank_engine.reuse.sanity import Sanity
-from unitrank_engine.reuse.shared_controls import SharedControls
 from unitrank_engine.reuse.study import CachedStudy
 from unitrank_engine.reuse.target_pass import CachedTargetPass
 from unitrank_schemas.methods import MethodBase
@@ -46,7 +41,7 @@ class TargetStages:
         self.parts = parts
         self._brought = brought_importance(context, further)
         self.scores = CachedTargetPass(parts, fills, [entry for entry in request.methods if entry.scores_examples])
-        counted = fills if context.target_class is None else _counted_as(context.target_class, fills)
+        counted = fills if context.target_class is None else counted_as(context.target_class, fills)
         self.study = CachedStudy(parts, counted, request.ablation) if request.ablation else None
         self.exact = ExactTests(parts, counted, request.ablation) if request.ablation else None
         has_sanity = request.ablation is not None and request.ablation.sanity is not None
@@ -103,7 +98,7 @@ class TargetStages:
                 exact = self.exact.run(importance, lambda name, count: _top(self.context, attribution, entries[name], count))
                 if self.sanity:
                     clusters = {name: each.clusters for name, each in study.rankings.items()}
-                    of_entry = partial(_importance, self.context)
+                    of_entry = partial(importance_of, self.context)
                     weights_matter = self.sanity.run(self._computed, importance, of_entry, clusters)
         return TargetOutcome(
             context=self.context,
@@ -122,7 +117,7 @@ class TargetStages:
         return [entry for entry in self.scores.entries if entry.name != "given"]
 
     def _importance(self, attribution: Attribution) -> dict[str, list[np.ndarray]]:
-        return {str(entry.id): _importance(self.context, attribution, entry) for entry in self.entries}
+        return {str(entry.id): importance_of(self.context, attribution, entry) for entry in self.entries}
 
     def _fidelity(self) -> dict[str, FidelityResult]:
         """Return each ranking's fidelity; `{}` where the request does not ask for it."""
@@ -154,68 +149,13 @@ class TargetStages:
         return names
 
 
-class Stages:
-    """The main pass of a job, and the study of each of its targets."""
-
-    def __init__(self, context: JobContext, store: PartStore, further: Mapping[str, Table]) -> None:
-        contexts, batch = context.of_targets(), rows_at_once(context.program)
-        parts = [JobParts.of(store, each, batch=batch) for each in contexts]
-        fills = Fills(context, find_baselines(context, batch), batch)
-        self.targets = [
-            TargetStages(of_target, fills.for_target(each), further) for each, of_target in zip(contexts, parts, strict=True)
-        ]
-        self.main_pass = CachedMainPass([target.scores for target in self.targets])
-        self.controls = self._shared_controls(fills.for_target(contexts[0]))
-
-    def _shared_controls(self, fills: Fills) -> SharedControls | None:
-        """Return the controls that several studies share; None with one study or without any."""
-        studies, request = [target.study for target in self.targets if target.study], fills.context.request
-        if len(studies) < 2 or request.ablation is None:
-            return None
-        return SharedControls(studies, _counted_as(len(studies), fills), request.ablation)
-
-    def plan(self) -> None:
-        """Announce the rows of every stage to the progress meter."""
-        self.main_pass.plan()
-        if self.controls:
-            self.controls.plan()
-        for target in self.targets:
-            target.plan()
-
-    def attributions(self) -> list[Attribution]:
-        """Return the scores of all rankings, for each target."""
-        computed = self.main_pass.run([target.fidelity for target in self.targets])
-        return [target.with_brought(each) for target, each in zip(self.targets, computed, strict=True)]
-
-    def outcomes(self, attributions: Sequence[Attribution]) -> list[TargetOutcome]:
-        """Run the studies of all targets, whose rankings are judged as one family."""
-        pairs = list(zip(self.targets, attributions, strict=True))
-        if self.controls:
-            self.controls.run([str(entry.id) for target in self.targets for entry in target.entries])
-        measured = [target.measure(attribution) for target, attribution in pairs]
-        studied = [each for each in measured if each]
-        study = self.targets[0].study
-        judged = study.judge_all(studied) if study and studied else None
-        return [target.outcome(attribution, each, judged) for (target, attribution), each in zip(pairs, measured, strict=True)]
-
-    def reused(self) -> list[str]:
-        """Return the names of the results that earlier jobs left, each once.
-
-        `controls` is named where all targets reuse them.
-        """
-        reused = [target.reused() for target in self.targets]
-        of_all = set.intersection(*map(set, reused))
-        return list(dict.fromkeys(name for names in reused for name in names if name != "controls" or name in of_all))
-
-
-def _counted_as(part: int, fills: Fills) -> Fills:
+def counted_as(part: int, fills: Fills) -> Fills:
     """Return the fills for a study whose rows are a part of the stage's rows."""
     context = fills.context
-    assert isinstance(context.meter, ProgressMeter)
     return fills.for_target(replace(context, meter=context.meter.of_part(part)))
 
 
-def _importance(context: JobContext, attribution: Attribution, entry: MethodBase) -> list[np.ndarray]:
+def importance_of(context: JobContext, attribution: Attribution, entry: MethodBase) -> list[np.ndarray]:
     """Return each cluster's importance of every unit, from the examples that rank.
 
     These are the first half, or with `split: none` both halves.
