@@ -32,7 +32,7 @@ def rank(
     program: Program,
     folder: Path,
     fields: dict[str, np.ndarray],
-    layer: str,
+    layer: str | list[str],
     methods: list[Any],
     *,
     parts: PartStore | None = None,

@@ -1,6 +1,7 @@
 """The defaults that depend on the rest of the request, the model or the dataset.
 
-These are the rankings' ids, inputs, labels, output, class, `check_fill` and the layers of a pattern.
+These are the rankings' ids, inputs, labels, output, class and `check_fill`, and the layers that a
+pattern matches.
 """
 
 from collections.abc import Callable, Mapping

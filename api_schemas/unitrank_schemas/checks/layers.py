@@ -1,4 +1,4 @@
-"""The layers that a pattern stands for, and the checks of a list of layers."""
+"""The layers that a pattern matches, and the checks of a list of layers."""
 
 import re
 from collections.abc import Iterator
@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from unitrank_schemas.facts.facts import Facts, Flaw, layer_named, place_of
 from unitrank_schemas.jobs import MOST_LAYERS, JobRequest
 from unitrank_schemas.models import Manifest
+from unitrank_schemas.results.result import JOINT
 
 WILDCARD = "*"
 
 
 def with_layers(request: JobRequest, manifest: Manifest) -> JobRequest:
-    """The request with the layers that its patterns stand for; unknown names stay.
+    """The request with the layers that its patterns match; unknown names stay.
 
     A pattern matches layers that the request can rank: it leaves out the model's inputs, and layers
     without the side `at` or without effect on the explained output.
@@ -27,7 +28,7 @@ def _is_pattern(name: str, manifest: Manifest) -> bool:
 
 
 def _matches(name: str, request: JobRequest, manifest: Manifest) -> list[str]:
-    """The layers that a name stands for; the name itself where no layer matches it."""
+    """The layers that a name matches; the name itself where no layer matches it."""
     if not _is_pattern(name, manifest):
         return [name]
     pattern = re.compile(".*".join(map(re.escape, name.split(WILDCARD))), re.DOTALL)
@@ -64,6 +65,9 @@ def joint_has_layers(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
             return
         detail = f"`joint` ranks the units of several layers together, got one layer ({request.layers[0]!r}); give a list of layers"
         yield Flaw("/joint", "joint_needs_layers", detail)
+    elif request.joint and JOINT in request.layers:
+        detail = f"the part of the result for `joint` has the name {JOINT!r}, and a layer has it, too; leave this layer out"
+        yield Flaw(f"/layer/{request.layers.index(JOINT)}", "duplicate_layer", detail)
 
 
 def given_has_one_layer(request: JobRequest, facts: Facts) -> Iterator[Flaw]:

@@ -56,8 +56,8 @@ class JobRequest(Schema):
 
     model: Reference = Field(description="Name of the model; `name@sha256:…` for one exact content.")
     layer: LayerName | Annotated[list[LayerName], Field(min_length=1, max_length=MOST_LAYERS)] = Field(
-        description="Name of a layer in the model's list. A list of names ranks each of these layers by itself; the result has a "
-        f"part for each under `layers`. `*` in a name stands for any characters; at most {MOST_LAYERS} layers.",
+        description="Name of a layer in the model's list. A list of names ranks the units of each of these layers; the result "
+        f"has a part for each under `layers`. `*` in a name matches any characters; at most {MOST_LAYERS} layers.",
         examples=["relu1", ["relu1", "relu2"], "encoder.*.mlp"],
     )
     dataset: Reference | InlineDataset = Field(description="Name of the dataset, or a small dataset inside the request.")

@@ -11,7 +11,7 @@ from unitrank_schemas.results.subject import Cluster, Content, RankedLayer
 from unitrank_schemas.results.verdicts import Verdict
 
 JOINT = "joint"
-"""Name of the part of a result that stands for the units of all layers together."""
+"""Name of the part of a result that is about the units of all layers together."""
 
 
 class Leader(Schema):
@@ -70,7 +70,7 @@ class Provenance(Schema):
 
 
 class _OfJob(Schema):
-    """The parts of a summary that stand for the whole job."""
+    """The parts of a summary that are about the whole job."""
 
     job: str = Field(description="Id of the job.")
     model: Content
@@ -78,7 +78,7 @@ class _OfJob(Schema):
 
 
 class LayerResult(Schema):
-    """The part of a summary that stands for the units of one layer, or of all layers together."""
+    """The part of a summary that is about the units of one layer, or of all layers together."""
 
     layer: RankedLayer
     rankings: list[Ranking] = Field(description="In the order of the request's `methods`.")

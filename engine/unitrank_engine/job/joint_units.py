@@ -20,6 +20,7 @@ class JointUnits(PlaceUnits):
     `parts`: the units of each place.
 
     >>> from torch import fx, ones
+    >>> from unitrank_engine.program import Place
     >>> node = fx.Graph().placeholder("h")
     >>> places = [Place(name, "output", "Conv2d", node, shape, 0, 0) for name, shape in (("a", (2, 3)), ("b", (3, 2)))]
     >>> joint = Place("joint", "output", "", node, (12,), 0, None)

@@ -46,7 +46,7 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
 
 
 def about(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, version: str) -> dict[str, Any]:
-    """Return the fields of a summary that stand for the whole job. Arguments as `summarise`."""
+    """Return the fields of a summary that are about the whole job. Arguments as `summarise`."""
     context, request = outcome.context, outcome.context.request
     return {
         "job": job,
@@ -80,7 +80,7 @@ def clusters_of(outcome: JobOutcome) -> list[schema.Cluster]:
 
 
 def of_layer(outcome: JobOutcome, resolved: Mapping[str, Any]) -> schema.LayerResult:
-    """Return the part of a summary that stands for one layer, with all its warnings."""
+    """Return the part of a summary that is about one layer, with all its warnings."""
     context, request = outcome.context, outcome.context.request
     clusters, further = clusters_of(outcome), resolved.get("further", {})
     by_target = [[_ranking(target, entry, further) for entry in target.entries] for target in outcome.targets]

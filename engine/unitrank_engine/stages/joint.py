@@ -63,7 +63,7 @@ class JointTarget:
             return self.study.measure(importance)
 
     def outcome(self, attribution: Attribution, measured: Measured | None, judged: Judged | None) -> TargetOutcome:
-        """Conclude the study. `judged`: the judgements of the rankings; None without an ablation."""
+        """Conclude the study. `judged`: the rankings' judgements; None without an ablation."""
         study = None
         if self.study and measured and judged:
             with advise_without("ablation", list(measured.importance)):

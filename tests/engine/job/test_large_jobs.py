@@ -125,7 +125,7 @@ def test_fidelity_when_examples_are_many_then_order_statistics_are_of_a_sample_a
         judged.update(drops)
         return judge(drops, compare)
 
-    monkeypatch.setattr("unitrank_engine.stages.judge", noting)
+    monkeypatch.setattr("unitrank_engine.stages.target.judge", noting)
     for module in (fidelity, result_warnings):
         monkeypatch.setattr(module, "MOST_DROPS", 100)
     sampled, _ = result(net, tmp_path, **request)

@@ -70,7 +70,7 @@ def test_examples_when_a_job_has_few_units_then_are_those_of_a_plain_sort(
     units: str, range_rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(main_pass, "rows_of_range", lambda *_, batch, **__: max(batch, range_rows))
-    monkeypatch.setattr("unitrank_engine.stages.rows_at_once", lambda program: 16)
+    monkeypatch.setattr("unitrank_engine.stages.stages.rows_at_once", lambda program: 16)
 
     arrays = ranked(tmp_path, clusters=MEMBERS, units=units)
 

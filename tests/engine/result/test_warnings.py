@@ -65,7 +65,9 @@ def test_hardly_tested_when_the_split_leaves_fewer_than_two_examples_then_there_
 def test_few_tests_when_every_cluster_has_one_test_example_then_it_is_a_doubt(tmp_path: Path) -> None:
     members = {str(number): [2 * number, 2 * number + 1] for number in range(5)}
 
-    summary = job(tmp_path, ["activation"], clusters={"by": "members", "members": members}, ablation={"random": 19, "level": 0.1})
+    summary = job(
+        tmp_path, ["activation"], clusters={"by": "members", "members": members}, ablation={"random": 19, "level": 0.1}, seed=2
+    )
 
     assert warned(summary, "few_tests") == [(name, None) for name in members]
     assert summary["rankings"][0]["overall"]["verdict"] == "better_than_random"
@@ -242,13 +244,14 @@ def test_signed_cancellation_when_there_is_one_example_then_it_is_null(tmp_path:
     assert warned(summary, "signed_cancellation") == []
 
 
-@pytest.mark.parametrize(("check", "random"), [("mean", 39), ("resample", 39), ("baseline", 39), ("mean", 99)])
+@pytest.mark.parametrize(("check", "random", "seed"), [("mean", 39, 2), ("resample", 39, 0), ("baseline", 39, 0), ("mean", 99, 0)])
 def test_verdict_depends_on_fill_when_a_job_with_the_other_fill_differs_then_just_there(
-    check: str, random: int, tmp_path: Path
+    check: str, random: int, seed: int, tmp_path: Path
 ) -> None:
     x = np.random.default_rng(0).standard_normal((120, 3)).astype(np.float32)
     members = {"by": "members", "members": {str(index): list(range(20 * index, 20 * index + 20)) for index in range(6)}}
     request: dict[str, Any] = {"clusters": members, "target": {"class": 0}, "baseline": {"kind": "constant", "value": 0.5}}
+    request["seed"] = seed
     options = {"fractions": [0.25, 0.5], "random": random}
     checked = job(tmp_path, ["gradient"], x, ablation=options | {"fill": "zero", "check_fill": check}, **request)["warnings"]
     # The test that checks has at most the first 39 of the random permutations.
