@@ -4,11 +4,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
-from unitrank_schemas import results as schema
-from unitrank_schemas.results import Cluster, Ranking, Result
+from unitrank_schemas.results import Cluster, Ranking, Result, name_of_unit
 
 Style = Literal["screen", "paper"]
 # Any: real numbers of any width.
@@ -67,9 +65,8 @@ def cluster_of(result: Result, choice: Choice) -> tuple[int, Cluster]:
 
 
 def unit_name(result: Result, unit: int) -> str:
-    """The unit's name: its place in the layer's shape, such as `3,0,1`, or `head 3`."""
-    index = np.unravel_index(unit, result.layer.shape) if result.layer.shape else ()
-    return schema.unit_name(result.layer.unit_word, [int(place) for place in index], unit)
+    """The unit's name, such as `3,0,1` (its place in the layer), `head 3`, or `relu1 · 17`."""
+    return name_of_unit(result.layer, unit)
 
 
 def _check(kind: str, choice: str, names: Collection[str]) -> None:

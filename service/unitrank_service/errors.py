@@ -26,6 +26,7 @@ STATUS: dict[str, int] = {
     "job_not_found": 404,
     "cluster_not_found": 404,
     "ranking_not_found": 404,
+    "layer_not_found": 404,
     "row_not_found": 404,
     "field_not_found": 404,
     "unit_not_found": 404,

@@ -62,6 +62,27 @@ def unit_name(word: str | None, index: Sequence[int], unit: int) -> str:
     return f"{word} {number}" if word else number
 
 
+def name_of_unit(layer: RankedLayer, unit: int) -> str:
+    """The name of a unit by its number, such as `head 3`, `3,0,1` or `17`.
+
+    Among the units of all layers together the name of the layer comes first: `relu1 · head 3`.
+    """
+    part = next((each for each in reversed(layer.parts or []) if each.first <= unit), None)
+    if part is None:
+        return unit_name(layer.unit_word, _index(layer.shape, unit), unit)
+    own = unit - part.first
+    return f"{part.layer} · {unit_name(part.unit_word, _index(part.shape, own), own)}"
+
+
+def _index(shape: Sequence[int], unit: int) -> list[int]:
+    """The place of a unit in row-major order."""
+    index: list[int] = []
+    for size in reversed(shape):
+        unit, place = divmod(unit, size)
+        index.insert(0, place)
+    return index
+
+
 def units_noun(layer: RankedLayer) -> str:
     """The plural noun for the units in sentences."""
     if layer.unit_word in (None, "label"):

@@ -9,11 +9,19 @@ from unitrank_plots.choice import Arrays, Choice, NoPicture
 from unitrank_schemas.methods import METHODS
 from unitrank_schemas.results import Ranking, Result
 
+MOST_LISTED = 5
+"""Layers that a message names."""
+
 
 def grid(
     result: Result, arrays: Arrays, choice: Choice, ranking: Ranking, row: int, cluster: str
 ) -> tuple[NDArray[np.float64], str]:
     """A grid of two axes, and the words in the title for its channels. Raises NoPicture."""
+    if result.layer.parts:
+        layers = ", ".join(part.layer for part in result.layer.parts[:MOST_LISTED])
+        raise NoPicture(
+            "no_heatmap", f"the units of all layers together cannot be drawn as an image; take the heatmap of one layer: {layers}"
+        )
     computed = f"heatmap/{ranking.id}" if choice.example is None else f"heatmap_examples/{ranking.id}/{cluster}"
     if choice.channel is None and computed in arrays:
         return _flat(_row_or_example(arrays[computed], row, choice)), _reduction(result, ranking)

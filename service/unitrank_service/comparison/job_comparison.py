@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -21,9 +20,9 @@ from unitrank_service.comparison.agreement import agreement
 from unitrank_service.comparison.best_curve import best_curve
 from unitrank_service.comparison.differences import differences
 from unitrank_service.comparison.paired_drops import TestedResult, compared, why_not_paired
-from unitrank_service.results.stored_result import stored_result
+from unitrank_service.results.layers.local_arrays import LocalArrays
+from unitrank_service.results.parsed_result import parsed_result
 from unitrank_store.jobs.record import JobRecord
-from unitrank_store.results.array_file import ArrayFile
 
 MOST_PAIRS = 100
 """Pairs of rankings of two jobs."""
@@ -39,7 +38,7 @@ class Source:
 
     record: JobRecord
     summary: bytes | None
-    arrays: Path | None
+    arrays: LocalArrays | None
     reason: str | None
 
 
@@ -66,8 +65,8 @@ def job_comparison(sources: Sequence[Source]) -> JobComparison:
 def _tested(source: Source, files: ExitStack) -> TestedResult | None:
     if source.summary is None or source.arrays is None:
         return None
-    file = files.enter_context(ArrayFile(source.arrays.open("rb")))
-    return TestedResult(stored_result(source.summary), file.mapped())
+    file = files.enter_context(source.arrays.open())
+    return TestedResult(parsed_result(source.summary), file.mapped())
 
 
 def _job(record: JobRecord, tested: TestedResult | None) -> ComparedJob:

@@ -29,3 +29,14 @@ def checked_id(id: str) -> str:
 
 
 Id = Annotated[str, Depends(_job_id)]
+
+
+OneLayer = Annotated[
+    str | None,
+    Query(
+        max_length=512,
+        description="A layer of a job with a list of layers, or `joint` for the units of all its layers together. Default: its "
+        "first layer.",
+    ),
+]
+"""The layer of a result."""

@@ -147,8 +147,9 @@ def _name(schema: dict[str, Any]) -> str:
 def _add_etag(operation: dict[str, Any]) -> None:
     """Add the ETag and 304 to a GET of a single resource. Lists have no ETag."""
     responses = operation["responses"]
-    schema = _name(responses["200"].get("content", {}).get("application/json", {}).get("schema", {}))
-    if schema and not schema.startswith("Page_"):
+    schema = responses["200"].get("content", {}).get("application/json", {}).get("schema", {})
+    names = [_name(choice) for choice in schema.get("anyOf", [schema])]
+    if all(names) and not names[0].startswith("Page_"):
         responses["200"]["headers"]["ETag"] = header("Tag of this content. Send it as `If-None-Match` in the next request.")
         responses["304"] = {
             "description": "Not modified: `If-None-Match` contains the current ETag.",

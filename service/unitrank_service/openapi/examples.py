@@ -189,6 +189,14 @@ def result() -> Json:
     }
 
 
+def layered_result() -> Json:
+    """Return a short result with two layers."""
+    whole = result()
+    part = {name: whole.pop(name) for name in ("layer", "rankings", "leaderboard", "warnings")}
+    second = part | {"layer": part["layer"] | {"name": "relu2", "shape": [64, 5, 5], "count": 1600}}
+    return whole | {"layers": {"relu1": part, "relu2": second}, "joint": None, "warnings": []}
+
+
 def comparison() -> Json:
     """Return the comparison of two jobs that differ in their data."""
     other = "01m7xn0z6h5nsh8tv2nxg0jnwz"
@@ -252,6 +260,7 @@ def examples_by_schema() -> dict[str, Json]:
         "JobChange": {"metadata": {"name": "relu1, all digits", "tags": ["paper"], "notes": None}},
         "DryRun": {"request": _request(), "estimate": {"passes": 1_240_000, "seconds": 18.5, "result_bytes": 161_520}},
         "Result": result(),
+        "LayeredResult": layered_result(),
         "JobComparison": comparison(),
         "UnitResult": unit(),
         "ClassNames": {"classes": {"0": "cat", "3": "dog"}},

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any, TypeVar
 
 from starlette.concurrency import run_in_threadpool
@@ -18,9 +17,9 @@ from starlette.concurrency import run_in_threadpool
 import unitrank_plots
 from unitrank_plots.values import values_of
 from unitrank_service.http.responses import encoded
-from unitrank_service.results.stored_result import stored_result
+from unitrank_service.results.layers.local_arrays import LocalArrays
+from unitrank_service.results.parsed_result import parsed_result
 from unitrank_service.results.turns import Turns
-from unitrank_store.results.array_file import ArrayFile
 
 T = TypeVar("T")
 
@@ -114,17 +113,17 @@ def _serve(connection: Connection) -> None:
             connection.send((value, error))
 
 
-def plot(summary: bytes, arrays: Path, name: str, form: str, choice: unitrank_plots.Choice) -> bytes:
+def plot(summary: bytes, arrays: LocalArrays, name: str, form: str, choice: unitrank_plots.Choice) -> bytes:
     """Return the plot as a file. `summary`: the result as JSON. `arrays`: the file with its arrays.
 
     `form`: `png`, `svg`, or `json` for the values alone.
 
     The process that draws runs this function. Raises NoPicture where the result has no such plot.
     """
-    with ArrayFile(arrays.open("rb")) as file:
+    with arrays.open() as file:
         if form == "json":
-            return encoded(values_of(name, stored_result(summary), file.mapped(), choice))
+            return encoded(values_of(name, parsed_result(summary), file.mapped(), choice))
         # The service itself never loads matplotlib.
         from unitrank_plots.figures import draw, rendered
 
-        return rendered(draw(name, stored_result(summary), file.mapped(), choice), form, choice.style)
+        return rendered(draw(name, parsed_result(summary), file.mapped(), choice), form, choice.style)

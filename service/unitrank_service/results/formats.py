@@ -10,9 +10,12 @@ from zipfile import ZipFile, ZipInfo
 
 from mimeparse import MimeTypeParseException, parse_media_range, quality_parsed
 
+from unitrank_schemas.results import RankedLayer, name_of_unit
 from unitrank_service.errors import HttpProblem
+from unitrank_service.results.layers.layer_arrays import names_of_layer
+from unitrank_service.results.layers.layer_parts import LAYERS
 from unitrank_service.results.ranked_units import RankedRow, RankedUnits
-from unitrank_service.results.summary import Json, Selection
+from unitrank_service.results.summary import Json, Selection, parts_in
 from unitrank_store.results.array_file import ArrayFile
 from unitrank_tables.formats.npz_writer import LARGE
 from unitrank_tables.sizes import MiB
@@ -43,19 +46,26 @@ def csv_rows(summary: Json, selection: Selection, arrays: ArrayFile) -> Iterator
     """Yield the CSV: first the header, then the units of each cluster and ranking.
 
     All units come where `selection.top` is None. An index is written as 6:1:6. Units with names,
-    such as heads, have a further column `name`.
-    `arrays` are closed at the end. The summary must have the selected names.
+    such as heads, have a further column `name`. A layered result has a first column `layer`.
+    The summary must have the selected names.
     """
-    layer = summary["layer"]
-    word = layer.get("unit_word")
-    with arrays:
-        yield ",".join([*CSV_COLUMNS, *(["name"] if word else [])]).encode() + b"\r\n"
-        for name, row in selection.clusters(summary).items():
-            for id in selection.rankings(summary):
-                start, rank = _csv_text(_inert(name), id), 1
-                for piece in RankedRow(arrays, id, row, layer["shape"]).pieces(selection.top or layer["count"]):
-                    yield _csv_lines(start, rank, piece, word)
+    parts, clusters = parts_in(summary), selection.clusters(summary)
+    is_layered, has_names = LAYERS in summary, any(_has_names(part["layer"]) for part in parts.values())
+    yield ",".join([*(["layer"] if is_layered else []), *CSV_COLUMNS, *(["name"] if has_names else [])]).encode() + b"\r\n"
+    for layer, part in parts.items():
+        of_layer = arrays.select(names_of_layer(layer, list(parts), arrays.arrays)) if is_layered else arrays
+        subject = RankedLayer.model_validate(part["layer"], extra="ignore")
+        for name, row in clusters.items():
+            for id in selection.rankings_of_part(part):
+                start, rank = _csv_text(*([_inert(layer)] if is_layered else []), _inert(name), id), 1
+                for piece in RankedRow(of_layer, id, row, subject.shape).pieces(selection.top or subject.count):
+                    yield _csv_lines(start, rank, piece, subject, has_names=has_names)
                     rank += len(piece.unit)
+
+
+def _has_names(layer: Json) -> bool:
+    """Whether a unit's number does not name it."""
+    return bool(layer.get("unit_word") or layer.get("parts"))
 
 
 def _csv_text(*values: str) -> str:
@@ -65,25 +75,26 @@ def _csv_text(*values: str) -> str:
     return text.getvalue()
 
 
-def _csv_lines(start: str, rank: int, units: RankedUnits, word: str | None) -> bytes:
+def _csv_lines(start: str, rank: int, units: RankedUnits, layer: RankedLayer, *, has_names: bool) -> bytes:
     """The lines of the units. `start`: the first columns. `rank`: rank of the first unit.
 
-    `word`: the word before a unit's place in its name; None where units have no names.
+    `has_names`: whether a last column has the names of the units.
 
     Numbers need no quotes. Formatting them here takes half of the time of `csv.writer`.
     """
     columns = zip(count(rank), units.unit, units.index, units.importance, units.spread, strict=False)
     lines = (
         f"{start},{rank},{unit},{':'.join(map(str, index))},"
-        f"{'' if importance is None else importance},{'' if spread is None else spread}{_name(word, index)}\r\n"
+        f"{'' if importance is None else importance},{'' if spread is None else spread}"
+        f"{_name(layer, unit) if has_names else ''}\r\n"
         for rank, unit, index, importance, spread in columns
     )
     return "".join(lines).encode()
 
 
-def _name(word: str | None, index: list[int]) -> str:
+def _name(layer: RankedLayer, unit: int) -> str:
     """The column `name`. Its place is written as in the column `index`, without commas."""
-    return f",{word} {':'.join(map(str, index))}" if word else ""
+    return "," + _csv_text(name_of_unit(layer, unit).replace(",", ":"))
 
 
 def npz_bytes(arrays: ArrayFile, file: BinaryIO) -> Iterator[bytes]:

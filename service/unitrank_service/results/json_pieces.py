@@ -40,6 +40,10 @@ class JsonPieces:
         """Yield once for each element of the array that comes next."""
         return self._parts("[", "]")
 
+    def at_object(self) -> bool:
+        """Whether an object comes next."""
+        return self._next() == "{"
+
     def value(self) -> Any:
         """Return the value that comes next. Any: JSON."""
         self._next()

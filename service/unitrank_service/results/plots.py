@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from io import BytesIO
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,8 +19,9 @@ from unitrank_service.contents.class_names import ClassNames
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.responses import client_has
 from unitrank_service.results.drawing import DrawingProcess, DrawingTooSlow, plot
+from unitrank_service.results.layers.local_arrays import LocalArrays
 from unitrank_service.results.report import report
-from unitrank_service.results.result_response import StoredResult
+from unitrank_service.results.stored_result import StoredResult
 from unitrank_service.results.summary import Outline, Selection
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.datasets import DatasetStore
@@ -29,7 +29,6 @@ from unitrank_store.contents.models import ModelStore
 from unitrank_store.errors import BadSource, RecordNotFound
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
-from unitrank_store.results.array_file import ArrayFile
 from unitrank_store.results.result_store import ResultStore
 from unitrank_tables.sharded.table import ShardedTable
 
@@ -94,19 +93,20 @@ async def plot_response(
     form: str,
     choice: unitrank_plots.Choice,
     *,
+    layer: str | None,
     overlay: bool,
     owner: str,
     stores: PlotStores,
 ) -> Response:
     """Return a plot of the result of the job `id`.
 
-    `form`: a key of `TYPES`. `overlay`: whether the heatmap is drawn over the input. `owner`: id of
-    the request's key.
+    `form`: a key of `TYPES`. `layer`: one of the result, or None for its first. `overlay`: whether
+    the heatmap is drawn over the input. `owner`: id of the request's key.
     Raises HttpProblem where the job has no result, or the result has no such plot.
     """
-    record, stored, classes = await run_sync(_stored, id, stores, limiter=stores.threads)
+    record, stored, classes = await run_sync(_stored, id, layer, stores, limiter=stores.threads)
     choice = replace(choice, classes=classes)
-    tag = f'"{id}.{hashlib.sha256(repr((name, form, choice, overlay)).encode()).hexdigest()[:24]}"'
+    tag = f'"{id}.{hashlib.sha256(repr((name, form, choice, overlay, layer)).encode()).hexdigest()[:24]}"'
     if client_has(request, tag):
         return Response(status_code=304, headers={"ETag": tag})
     with ExitStack() as files:
@@ -117,12 +117,14 @@ async def plot_response(
     return Response(image, headers={**HEADERS, "ETag": tag}, media_type=TYPES[form])
 
 
-async def report_response(id: str, *, owner: str, stores: PlotStores) -> Response:
-    """Return the report as HTML. `owner`: id of the request's key.
+async def report_response(id: str, layer: str | None, *, owner: str, stores: PlotStores) -> Response:
+    """Return the report as HTML. `layer`: one of the result, or None for its first.
+
+    `owner`: id of the request's key.
 
     Raises HttpProblem where the job has no result.
     """
-    record, stored, classes = await run_sync(_stored, id, stores, limiter=stores.threads)
+    record, stored, classes = await run_sync(_stored, id, layer, stores, limiter=stores.threads)
     with ExitStack() as files:
         summary, arrays = await run_sync(_files, stored, files, limiter=stores.threads)
         page = await stores.draw(owner, report, summary, arrays, record, classes)
@@ -130,18 +132,18 @@ async def report_response(id: str, *, owner: str, stores: PlotStores) -> Respons
     return Response(page, headers=headers, media_type="text/html; charset=utf-8")
 
 
-def _stored(id: str, stores: PlotStores) -> tuple[JobRecord, StoredResult, Mapping[str, str]]:
+def _stored(id: str, layer: str | None, stores: PlotStores) -> tuple[JobRecord, StoredResult, Mapping[str, str]]:
     record = stores.jobs.get(id)
-    stored = StoredResult(record, stores.results, stores.jobs.result_ttl)
+    stored = StoredResult(record, stores.results, stores.jobs.result_ttl).of_layer(layer)
     return record, stored, stores.class_names.of_job(record, stores.datasets)
 
 
-def _files(stored: StoredResult, files: ExitStack) -> tuple[bytes, Path]:
+def _files(stored: StoredResult, files: ExitStack) -> tuple[bytes, LocalArrays]:
     return b"".join(stored.summary_bytes()), files.enter_context(stored.array_path())
 
 
 def _over_input(
-    record: JobRecord, summary: bytes, arrays: Path, choice: unitrank_plots.Choice, stores: PlotStores
+    record: JobRecord, summary: bytes, arrays: LocalArrays, choice: unitrank_plots.Choice, stores: PlotStores
 ) -> unitrank_plots.Choice:
     """The choice with the input as a grey image behind the heatmap.
 
@@ -150,7 +152,7 @@ def _over_input(
     # The whole summary would hold Python's lock for too long, see JsonPieces.
     about = Outline.of(BytesIO(summary)).summary
     cluster = next(iter(Selection(choice.cluster).clusters(about)))
-    with ArrayFile(arrays.open("rb")) as file:
+    with arrays.open() as file:
         rows = np.array(file.mapped()[f"rows/{cluster}"])
     rows = rows[:MOST_AVERAGED] if choice.example is None else rows[choice.example : choice.example + 1]
     if not len(rows):

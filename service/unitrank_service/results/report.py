@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -18,10 +17,10 @@ from unitrank_schemas.answer import Answer, answer_of
 from unitrank_schemas.result_text import errors_of_no_change, group_warnings, prediction_error, sentence
 from unitrank_schemas.results import Result, units_noun
 from unitrank_schemas.verdict_text import verdict_in_words
-from unitrank_service.results.stored_result import stored_result
+from unitrank_service.results.layers.local_arrays import LocalArrays
+from unitrank_service.results.parsed_result import parsed_result
 from unitrank_service.results.table_rows import cluster_line, comparison_lines, leader_line
 from unitrank_store.jobs.record import JobRecord
-from unitrank_store.results.array_file import ArrayFile
 
 MOST_CLUSTERS = 30
 """Clusters in the table of clusters."""
@@ -41,15 +40,15 @@ class Picture:
     caption: str
 
 
-def report(summary: bytes, arrays: Path, record: JobRecord, classes: Mapping[str, str]) -> str:
+def report(summary: bytes, arrays: LocalArrays, record: JobRecord, classes: Mapping[str, str]) -> str:
     """Return the report as HTML. `summary`: the result as JSON. `arrays`: the file with its arrays.
 
     `classes`: number of a class → its name.
 
     The process that draws runs this function.
     """
-    with ArrayFile(arrays.open("rb")) as file:
-        named = in_words(stored_result(summary), file.mapped(), unitrank_plots.Choice(classes=classes))
+    with arrays.open() as file:
+        named = in_words(parsed_result(summary), file.mapped(), unitrank_plots.Choice(classes=classes))
         return _template().render(_values(*named[:2], record))
 
 
@@ -73,7 +72,7 @@ def _values(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]
         "pictures": list(_pictures(result, arrays, best)),
         "best": best,
         "comparisons": comparison_lines(result),
-        "clusters": [cluster_line(cluster, ranking, result.layer.unit_word) for cluster in result.clusters[:MOST_CLUSTERS]],
+        "clusters": [cluster_line(cluster, ranking, result.layer) for cluster in result.clusters[:MOST_CLUSTERS]],
         "cluster_count": len(result.clusters),
         "left_out": max(0, len(result.clusters) - MOST_CLUSTERS),
         "maps": _maps(result, arrays, best),

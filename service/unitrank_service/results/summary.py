@@ -1,14 +1,15 @@
 """Selects a part of a result's summary: one cluster, one ranking, and the number of units."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from unitrank_schemas.checks import nearest
+from unitrank_schemas.results import JOINT
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.responses import encoded
 from unitrank_service.results.json_pieces import JsonPieces
+from unitrank_service.results.layers.layer_parts import LAYERS, LONG_LISTS
 from unitrank_service.results.ranked_units import RankedRow
 from unitrank_store.results.array_file import ArrayFile
 
@@ -18,8 +19,6 @@ Json = dict[str, Any]
 UNIT_COLUMNS = ("unit", "index", "importance", "spread")
 
 
-LONG_LISTS = ("clusters", "warnings")
-"""Keys of a summary whose lists may have an entry for each cluster."""
 PIECE = 256
 """Entries of a list that are encoded at a time."""
 
@@ -36,13 +35,20 @@ class Outline:
 
     @classmethod
     def of(cls, file: BinaryIO) -> "Outline":
-        """Return the outline of a summary."""
+        """Return the outline of a summary, also of a layered one."""
         pieces, sizes = JsonPieces(file), list[int]()
-        summary = {key: _part(key, pieces, sizes) for key in pieces.members()}
-        return cls(summary, min(sizes, default=0))
+        return cls(_members(pieces, sizes), min(sizes, default=0))
+
+
+def _members(pieces: JsonPieces, sizes: list[int]) -> Json:
+    return {key: _part(key, pieces, sizes) for key in pieces.members()}
 
 
 def _part(key: str, pieces: JsonPieces, sizes: list[int]) -> Any:
+    if key == LAYERS:
+        return {name: _members(pieces, sizes) for name in pieces.members()}
+    if key == JOINT and pieces.at_object():
+        return _members(pieces, sizes)
     if key == "rankings":
         return [{name: _ranking_part(name, pieces, sizes) for name in pieces.members()} for _ in pieces.elements()]
     if key in LONG_LISTS:
@@ -64,11 +70,18 @@ class Selection:
 
     `cluster`, `ranking`: a name, or None for all.
     `top`: units per ranking, or None for those of the summary.
+    `layer`: a layer or `joint`, or None for all.
     """
 
     cluster: str | None = None
     ranking: str | None = None
     top: int | None = None
+    layer: str | None = None
+
+    @property
+    def narrows(self) -> bool:
+        """Whether a part of a layer's result is selected."""
+        return (self.cluster, self.ranking, self.top) != (None, None, None)
 
     def check(self, summary: Json) -> None:
         """Raises HttpProblem for a name that the summary does not have."""
@@ -84,43 +97,60 @@ class Selection:
         return {name: rows[name] for name in _named("cluster", self.cluster, list(rows))}
 
     def rankings(self, summary: Json) -> list[str]:
-        """Return the ids of the selected rankings. Raises HttpProblem for an unknown id."""
-        return _named("ranking", self.ranking, [entry["id"] for entry in summary["rankings"]])
+        """Return the ids of the selected rankings. Raises HttpProblem for an unknown id.
+
+        A ranking of a layered summary exists if one of its parts has it.
+        """
+        ids = dict.fromkeys(entry["id"] for part in parts_in(summary).values() for entry in part["rankings"])
+        return _named("ranking", self.ranking, list(ids))
+
+    def rankings_of_part(self, part: Json) -> list[str]:
+        """Return the ids of the selected rankings that a part has."""
+        return [entry["id"] for entry in part["rankings"] if self.ranking in (None, entry["id"])]
 
     def needs_arrays(self, outline: Outline) -> bool:
         """Whether a ranking has fewer than `top` units in the summary, and more in the arrays."""
         return self.top is not None and outline.shortest < min(self.top, outline.summary["layer"]["count"])
 
 
-def narrowed(outline: Outline, file: BinaryIO, selection: Selection, arrays: ArrayFile | None) -> Iterator[bytes]:
+def parts_in(summary: Json) -> dict[str, Json]:
+    """Return the parts of a layered summary by name: the layers, then `joint`.
+
+    Another summary is its only part.
+    """
+    if LAYERS not in summary:
+        return {summary["layer"]["name"]: summary}
+    layers: dict[str, Json] = summary[LAYERS]
+    return layers | ({JOINT: summary[JOINT]} if summary.get(JOINT) else {})
+
+
+def narrowed(
+    outline: Outline, file: BinaryIO, selection: Selection, arrays: ArrayFile | None, without: Collection[str] = ()
+) -> Iterator[bytes]:
     """Yield the selected part of a summary as JSON: one cluster of one ranking after the other.
 
-    `file`: the summary. `arrays`: the arrays if `selection.needs_arrays`. The end closes both.
-    The summary must have the selected names, see `Selection.check`.
+    `file`: the summary. `arrays`: the arrays if `selection.needs_arrays`.
+    `without`: members that are left out. `Selection.check` finds names that are unknown.
     """
     summary = outline.summary
-    clusters, rankings = selection.clusters(summary), set(selection.rankings(summary))
-    with ExitStack() as stack:
-        stack.enter_context(file)
-        if arrays is not None:
-            stack.enter_context(arrays)
-        yield from _about(summary, set(clusters), rankings)
-        number = 0
-        for ranking in _clusters_of(JsonPieces(file), summary["rankings"]):
-            if ranking.about["id"] not in rankings:
-                ranking.skip()
-                continue
-            yield b"," * (number > 0) + _opened(_of_clusters(ranking.about, clusters), "clusters", b"{")
-            number, position = number + 1, 0
-            for name, entry in ranking.entries:
-                if name in clusters:
-                    row, shape = clusters[name], summary["layer"]["shape"]
-                    units = RankedRow(arrays, ranking.about["id"], row, shape) if arrays is not None else None
-                    yield b"," * (position > 0) + encoded(name) + b":"
-                    yield from _cluster(entry, selection.top, units)
-                    position += 1
-            yield b"}}"
-        yield b"]}"
+    clusters, rankings = selection.clusters(summary), set(selection.rankings_of_part(summary))
+    yield from _about(summary, set(clusters), rankings, without)
+    number = 0
+    for ranking in _clusters_of(JsonPieces(file), summary["rankings"]):
+        if ranking.about["id"] not in rankings:
+            ranking.skip()
+            continue
+        yield b"," * (number > 0) + _opened(_of_clusters(ranking.about, clusters), "clusters", b"{")
+        number, position = number + 1, 0
+        for name, entry in ranking.entries:
+            if name in clusters:
+                row, shape = clusters[name], summary["layer"]["shape"]
+                units = RankedRow(arrays, ranking.about["id"], row, shape) if arrays is not None else None
+                yield b"," * (position > 0) + encoded(name) + b":"
+                yield from _cluster(entry, selection.top, units)
+                position += 1
+        yield b"}}"
+    yield b"]}"
 
 
 @dataclass(frozen=True)
@@ -155,26 +185,34 @@ def _clusters_of(pieces: JsonPieces, abouts: list[Json]) -> Iterator[StoredRanki
                         pieces.value()
 
 
-def _about(summary: Json, clusters: set[str], rankings: set[str]) -> Iterator[bytes]:
+def _about(summary: Json, clusters: set[str], rankings: set[str], without: Collection[str]) -> Iterator[bytes]:
     """Yield the summary up to its rankings, with the entries that are about the selected names."""
     lists = {
         "clusters": [entry for entry in summary["clusters"] if entry["name"] in clusters],
         "leaderboard": [entry for entry in summary["leaderboard"] if entry["ranking"] in rankings],
-        "warnings": [
-            entry
-            for entry in summary["warnings"]
-            if _within(entry.get("cluster"), clusters) and _within(entry.get("ranking"), rankings)
-        ],
+        "warnings": warnings_about(summary["warnings"], clusters, rankings),
     }
     # Results of older versions do not have these lists.
     lists |= {name: _about_rankings(summary[name], rankings) for name in ("comparisons", "agreement", "given") if name in summary}
-    yield encoded({name: value for name, value in summary.items() if name not in {"rankings", *lists}})[:-1]
+    yield encoded({name: value for name, value in summary.items() if name not in {"rankings", *lists, *without}})[:-1]
     for name, entries in lists.items():
-        yield b"," + encoded(name) + b":["
-        for start in range(0, len(entries), PIECE):
-            yield b"," * (start > 0) + encoded(entries[start : start + PIECE])[1:-1]
-        yield b"]"
+        if name not in without:
+            yield b"," + encoded(name) + b":"
+            yield from list_in_pieces(entries)
     yield b',"rankings":['
+
+
+def warnings_about(warnings: Sequence[Json], clusters: Collection[str], rankings: Collection[str]) -> list[Json]:
+    """Return the warnings about the selected names, and those about the whole job."""
+    return [each for each in warnings if _within(each.get("cluster"), clusters) and _within(each.get("ranking"), rankings)]
+
+
+def list_in_pieces(entries: Sequence[Json]) -> Iterator[bytes]:
+    """Yield a list as JSON, some entries at a time."""
+    yield b"["
+    for start in range(0, len(entries), PIECE):
+        yield b"," * (start > 0) + encoded(entries[start : start + PIECE])[1:-1]
+    yield b"]"
 
 
 def _about_rankings(entries: list[Json], rankings: set[str]) -> list[Json]:
@@ -196,7 +234,7 @@ def _of_clusters(about: Json, clusters: dict[str, int]) -> Json:
     return about | {"specificity": specificity | by_cluster | {"matrix": matrix}}
 
 
-def _within(name: str | None, names: set[str]) -> bool:
+def _within(name: str | None, names: Collection[str]) -> bool:
     return name is None or name in names
 
 

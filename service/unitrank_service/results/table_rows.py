@@ -1,7 +1,7 @@
 """The rows of a result's tables, as texts: rankings, comparisons of rankings, and clusters."""
 
 from unitrank_schemas.result_text import number
-from unitrank_schemas.results import VERDICT_LABELS, Cluster, Leader, Ranking, Result, unit_name
+from unitrank_schemas.results import VERDICT_LABELS, Cluster, Leader, RankedLayer, Ranking, Result, name_of_unit
 
 MOST_UNITS = 5
 """Units in a row of the table of clusters."""
@@ -51,11 +51,11 @@ def with_interval(value: float | None, low: float | None, high: float | None) ->
     return "–" if value is None else f"{number(value)} [{number(low)}, {number(high)}]"
 
 
-def cluster_line(cluster: Cluster, ranking: Ranking, word: str | None) -> dict[str, str]:
-    """Return one row of the table of clusters. `word`: the word before a unit's number."""
+def cluster_line(cluster: Cluster, ranking: Ranking, layer: RankedLayer) -> dict[str, str]:
+    """Return one row of the table of clusters."""
     result = ranking.clusters[cluster.name]
     test = result.ablation
-    units = (unit_name(word, unit.index, unit.unit) for unit in result.top[:MOST_UNITS])
+    units = (name_of_unit(layer, unit.unit) for unit in result.top[:MOST_UNITS])
     selectivity = ranking.specificity.selectivity if ranking.specificity else {}
     return {
         "name": cluster.name,

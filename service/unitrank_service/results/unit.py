@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unitrank_schemas.results import unit_name
+from unitrank_schemas.results import RankedLayer, name_of_unit
 from unitrank_schemas.unit_examples import KEPT, LISTS
 from unitrank_service.errors import HttpProblem
-from unitrank_service.results.result_response import StoredResult
+from unitrank_service.results.stored_result import StoredResult
 from unitrank_service.results.summary import Json, Outline, Selection
 from unitrank_store.results.array_file import ArrayFile
 
@@ -54,7 +54,7 @@ def unit_body(stored: StoredResult, unit: int, selection: Selection) -> Json:
         "layer": layer,
         "unit": unit,
         "index": index,
-        "name": unit_name(layer.get("unit_word"), index, unit),
+        "name": name_of_unit(RankedLayer.model_validate(layer, extra="ignore"), unit),
         "rankings": rankings,
         "missing": {name: text for name, text in MISSING.items() if any(value[name] is None for value in values)},
     }

@@ -15,7 +15,7 @@ from unitrank_service.http.parameters import checked_id
 from unitrank_service.http.requests import Route
 from unitrank_service.http.responses import answer
 from unitrank_service.openapi.descriptions import problems
-from unitrank_service.results.result_response import StoredResult
+from unitrank_service.results.stored_result import StoredResult
 from unitrank_store.jobs.record import JobRecord
 
 router = APIRouter(prefix="/v1/compare", tags=["results"], route_class=Route)

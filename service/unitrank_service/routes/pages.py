@@ -16,7 +16,8 @@ from unitrank_service.jobs import job_resource
 from unitrank_service.jobs.drafts import draft
 from unitrank_service.jobs.job_resource import cancelled
 from unitrank_service.results.formats import CSV, JSON, NPZ, SAFETENSORS
-from unitrank_service.results.result_response import StoredResult, result_response
+from unitrank_service.results.result_response import result_response
+from unitrank_service.results.stored_result import StoredResult
 from unitrank_service.results.summary import Selection
 from unitrank_service.web.job_form import form
 from unitrank_service.web.job_form.again import form_again

@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse
 import unitrank_plots
 from unitrank_service.backend import backend_of, key_of
 from unitrank_service.errors import HttpProblem
-from unitrank_service.http.parameters import Id
+from unitrank_service.http.parameters import Id, OneLayer
 from unitrank_service.http.requests import Route
 from unitrank_service.openapi import examples
 from unitrank_service.openapi.descriptions import BINARY, problems
@@ -45,6 +45,7 @@ async def get_picture(
         Literal["screen", "paper"],
         Query(description="`paper`: for print, without a title and in a serif font."),
     ] = "screen",
+    layer: OneLayer = None,
 ) -> Response:
     """Get a plot of a result, as a picture or as the values that it shows.
 
@@ -57,14 +58,14 @@ async def get_picture(
         raise HttpProblem("not_found", detail)
     choice = unitrank_plots.Choice(cluster, ranking, channel, example, style=style)
     owner, stores = key_of(request).id, backend_of(request).plots
-    return await plot_response(request, id, name, form, choice, overlay=overlay, owner=owner, stores=stores)
+    return await plot_response(request, id, name, form, choice, layer=layer, overlay=overlay, owner=owner, stores=stores)
 
 
 @router.get(
     "/{id}/report",
     response_class=HTMLResponse,
-    responses={200: {"description": "One HTML file without external files."}, **problems(401, 403, 404, 409, 410)},
+    responses={200: {"description": "One HTML file without external files."}, **problems(401, 403, 404, 409, 410, 422)},
 )
-async def get_report(request: Request, id: Id) -> Response:
+async def get_report(request: Request, id: Id, layer: OneLayer = None) -> Response:
     """Get the report: the verdict in words, the evidence, and the provenance in one HTML file."""
-    return await report_response(id, owner=key_of(request).id, stores=backend_of(request).plots)
+    return await report_response(id, layer, owner=key_of(request).id, stores=backend_of(request).plots)

@@ -7,14 +7,15 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from unitrank_schemas.base import Json
 from unitrank_schemas.class_names import ClassNames
-from unitrank_schemas.results import Result, UnitResult
+from unitrank_schemas.results import LayeredResult, Result, UnitResult
 from unitrank_service.backend import backend_of
-from unitrank_service.http.parameters import Id
+from unitrank_service.http.parameters import Id, OneLayer
 from unitrank_service.http.requests import Route
 from unitrank_service.http.responses import answer
 from unitrank_service.openapi.descriptions import BINARY, problems
 from unitrank_service.results.formats import CSV, NPZ, SAFETENSORS
-from unitrank_service.results.result_response import StoredResult, result_response
+from unitrank_service.results.result_response import result_response
+from unitrank_service.results.stored_result import StoredResult
 from unitrank_service.results.summary import Selection
 from unitrank_service.results.unit import unit_body
 
@@ -28,7 +29,7 @@ Top = Annotated[int | None, Query(ge=1, le=MOST_UNITS, description="Maximum numb
 
 @router.get(
     "/{id}/result",
-    response_model=Result,
+    response_model=Result | LayeredResult,
     responses={
         200: {"description": "The result in the type that `Accept` prefers.", "content": CONTENT},
         **problems(401, 403, 404, 406, 409, 410, 422),
@@ -40,10 +41,18 @@ async def get_result(
     cluster: Annotated[str | None, Query(description="Only this cluster.")] = None,
     ranking: Annotated[str | None, Query(description="Only this ranking.")] = None,
     top: Top = None,
+    layer: Annotated[
+        str | None,
+        Query(
+            max_length=512,
+            description="Only this layer, or `joint`: the answer is that of a job of this layer alone. Without it a job with a "
+            "list of layers has a part for each layer. The arrays always have all layers.",
+        ),
+    ] = None,
     accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
 ) -> Response:
     """Get the result of a job that has succeeded."""
-    backend, selection = backend_of(request), Selection(cluster, ranking, top)
+    backend, selection = backend_of(request), Selection(cluster, ranking, top, layer)
     return await result_response(
         request, id, accept, selection, jobs=backend.jobs, results=backend.results, threads=backend.result_threads
     )
@@ -67,12 +76,13 @@ async def get_unit(
     unit: Annotated[int, Path(ge=0, le=2**53, description="Number of the unit, as `top[].unit` of the result has it.")],
     cluster: Annotated[str | None, Query(description="Only this cluster.")] = None,
     ranking: Annotated[str | None, Query(description="Only this ranking.")] = None,
+    layer: OneLayer = None,
 ) -> Response:
     """Get one unit: its importance and effect everywhere, and the examples that move it most."""
     backend = backend_of(request)
 
     def body() -> Json:
         stored = StoredResult(backend.jobs.get(id), backend.results, backend.jobs.result_ttl)
-        return unit_body(stored, unit, Selection(cluster, ranking))
+        return unit_body(stored.of_layer(layer), unit, Selection(cluster, ranking))
 
     return answer(request, await run_sync(body, limiter=backend.result_threads))

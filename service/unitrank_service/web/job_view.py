@@ -8,10 +8,10 @@ from typing import Any
 from unitrank_schemas.answer import answer_of
 from unitrank_schemas.class_names import of_classes, with_class_names
 from unitrank_schemas.result_text import errors_of_no_change, group_warnings, number, prediction_error
-from unitrank_schemas.results import Result, unit_name
+from unitrank_schemas.results import Result, name_of_unit
 from unitrank_schemas.verdict_text import tested, verdict_in_words
+from unitrank_service.results.parsed_result import parsed_result
 from unitrank_service.results.report import ANSWER_CAPTION, MOST_CLUSTERS, origin
-from unitrank_service.results.stored_result import stored_result
 from unitrank_service.results.table_rows import cluster_line, comparison_lines, leader_line
 from unitrank_store.contents.datasets import DatasetStore
 from unitrank_store.errors import RecordNotFound
@@ -87,7 +87,7 @@ def result_values(summary: bytes, record: JobRecord, chosen: TabChoice, names: M
 
     The process that draws runs this function for a large summary.
     """
-    result = stored_result(summary)
+    result = parsed_result(summary)
     tab = chosen.tab if chosen.tab in TABS else "verdict"
     source = TabSource(result, with_class_names(result, names), record, choice(result, chosen.cluster, chosen.ranking))
     return {
@@ -175,7 +175,7 @@ def _has_curves(result: Result) -> bool:
 def _curves(source: TabSource) -> Json:
     result = source.result
     ranking = next(each for each in result.rankings if each.id == source.choice["first_ranking"])
-    lines = [cluster_line(each, ranking, result.layer.unit_word) for each in result.clusters]
+    lines = [cluster_line(each, ranking, result.layer) for each in result.clusters]
     return {
         "tested": _has_curves(result),
         "specific": ranking.specificity is not None,
@@ -192,7 +192,7 @@ def _units(source: TabSource) -> Json:
         "top": [
             {
                 "unit": unit.unit,
-                "name": unit_name(result.layer.unit_word, unit.index, unit.unit) if result.layer.unit_word else str(unit.unit),
+                "name": name_of_unit(result.layer, unit.unit) if result.layer.unit_word or result.layer.parts else str(unit.unit),
                 "index": ", ".join(map(str, unit.index)),
                 "importance": number(unit.importance),
                 "interval": f"{number(unit.importance_low)} to {number(unit.importance_high)}",

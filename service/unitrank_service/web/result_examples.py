@@ -6,7 +6,7 @@ from typing import Any
 from unitrank_schemas.class_names import OF_CLASSES
 from unitrank_service.backend import Backend
 from unitrank_service.contents.images import image_field
-from unitrank_service.results.result_response import StoredResult
+from unitrank_service.results.stored_result import StoredResult
 from unitrank_service.web.examples import RowReader, RowViews
 from unitrank_store.contents.datasets import DatasetRecord
 from unitrank_store.jobs.record import JobRecord

@@ -3,6 +3,8 @@
 import json
 import math
 import os
+from collections.abc import Mapping
+from copy import copy
 from types import TracebackType
 from typing import IO, Any, BinaryIO, NamedTuple
 
@@ -57,6 +59,12 @@ class ArrayFile:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    def select(self, names: Mapping[str, str]) -> "ArrayFile":
+        """Return some arrays of the same open file. `names`: new name → the present name."""
+        selected = copy(self)
+        selected.arrays = {name: self.arrays[present] for name, present in names.items()}
+        return selected
 
     def read(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Return the elements `start` to `stop` of an array, counted in row-major order."""

@@ -18,7 +18,7 @@ from unitrank_schemas.jobs import DryRun, Job
 from unitrank_schemas.methods import MethodCard
 from unitrank_schemas.models import Model
 from unitrank_schemas.operations import Version, Workers
-from unitrank_schemas.results import Result
+from unitrank_schemas.results import LayeredResult, Result
 from unitrank_service.openapi.examples import examples_by_schema
 
 Json = dict[str, Any]
@@ -62,7 +62,7 @@ def test_every_json_has_an_example_that_follows_its_schema(page: Json) -> None:
                 Draft202012Validator(content["schema"] | {"components": page["components"]}).validate(example)
 
 
-@pytest.mark.parametrize("schema", [Model, Dataset, Job, DryRun, Result, MethodCard, Workers, Version])
+@pytest.mark.parametrize("schema", [Model, Dataset, Job, DryRun, Result, LayeredResult, MethodCard, Workers, Version])
 def test_examples_are_what_the_service_says(schema: type[BaseModel]) -> None:
     schema.model_validate_json(json.dumps(examples_by_schema()[schema.__name__]))
 

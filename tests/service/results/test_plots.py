@@ -15,7 +15,8 @@ from tests.service.conftest import MANIFEST, Json, Served, assert_problem, job, 
 from tests.service.results.conftest import ARRAYS, SHAPE, summary
 from unitrank_schemas.results import Result
 from unitrank_service.results import plots
-from unitrank_service.results.result_response import StoredResult
+from unitrank_service.results.layers.local_arrays import LocalArrays
+from unitrank_service.results.stored_result import StoredResult
 
 NAMES = [("model", "net"), ("dataset", "data")]
 MAPS = {**ARRAYS, "examples/gradient/a": np.zeros((2, *SHAPE), np.float32)}
@@ -85,7 +86,7 @@ def test_overlay_when_colours_come_last_then_they_are_what_is_averaged(
     (tmp_path / "arrays").write_bytes(save({"rows/a": np.array([1, 2])}))
 
     choice = unitrank_plots.Choice(cluster="a")
-    drawn = plots._over_input(record, stored, tmp_path / "arrays", choice, served.backend.plots)
+    drawn = plots._over_input(record, stored, LocalArrays(tmp_path / "arrays"), choice, served.backend.plots)
 
     assert drawn.background is not None
     np.testing.assert_allclose(drawn.background, images[1:3].mean((0, 3)), rtol=1e-5, atol=1e-6)

@@ -89,7 +89,6 @@ def test_part_of_a_summary_is_that_of_the_plain_implementation(
     assert not selection.needs_arrays(outline)
     part = json.loads(b"".join(narrowed(outline, file, selection, None)))
     assert part == plainly_narrowed(several(), [cluster] if cluster else CLUSTERS, [ranking] if ranking else RANKINGS, top)
-    assert file.closed
 
 
 @pytest.mark.parametrize(("top", "needed"), [(3, False), (4, True), (16, True), (None, False)])

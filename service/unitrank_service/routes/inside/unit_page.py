@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from unitrank_schemas.result_text import number
 from unitrank_service.backend import Backend, backend_of
 from unitrank_service.http.parameters import Id
-from unitrank_service.results.result_response import StoredResult
+from unitrank_service.results.stored_result import StoredResult
 from unitrank_service.results.summary import Selection
 from unitrank_service.results.unit import unit_body
 from unitrank_service.web.job_view import job_line
