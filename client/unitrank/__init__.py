@@ -42,7 +42,7 @@ from unitrank.errors import (
 )
 from unitrank.exporting import ExportRefused, export, export_folder
 from unitrank.inprocess import rank
-from unitrank.results import JobResult
+from unitrank.results import JobResult, LayeredJobResult, load_result
 from unitrank.score_checks.local import check_scores
 from unitrank.score_checks.score_check import ScoreCheck
 
@@ -60,6 +60,7 @@ __all__ = [
     "JobHandle",
     "JobResult",
     "JobTimedOut",
+    "LayeredJobResult",
     "NotFound",
     "NotPossible",
     "NotSucceeded",
@@ -83,7 +84,7 @@ __all__ = [
 
 
 def load(path: str | Path) -> JobResult:
-    """Reads a result from a file.
+    """Reads a result from a file; that of several layers is a `LayeredJobResult`.
 
     Args:
         path: a file that `JobResult.save` or `unitrank result --format npz` wrote.
@@ -95,4 +96,4 @@ def load(path: str | Path) -> JobResult:
     >>> unitrank.load(path).best == result.best
     True
     """
-    return JobResult.load(path)
+    return load_result(path)

@@ -20,14 +20,13 @@ from unitrank.client.requests import request_body
 from unitrank.dataset_files import array_of, dataset_file
 from unitrank.errors import InvalidRequest, JobFailed, NotPossible
 from unitrank.exporting import export, needing_engine
-from unitrank.results import JobResult
+from unitrank.results import JobResult, job_result, parsed_summary
 from unitrank_schemas.checks import Facts, RequestRejected, checked
 from unitrank_schemas.class_names import given_names
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.facts.facts import MOST_CLUSTERS, TableFacts
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.problems import Invalid
-from unitrank_schemas.results import Result
 from unitrank_schemas.validation import invalid_places
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ NO_SCORES: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 def rank(
     module: torch.nn.Module,
-    layer: str,
+    layer: str | Sequence[str],
     x: Any,
     y: Any = None,
     *,
@@ -57,13 +56,15 @@ def rank(
     report: Callable[[dict[str, Any]], None] = lambda progress: None,
     **request: Any,
 ) -> JobResult:
-    """Ranks the units of a layer for each cluster, and tests each ranking by ablation.
+    """Ranks the units of one or more layers for each cluster, and tests each ranking by ablation.
 
     The computation runs in this process. A job with the same request has an equal result.
 
     Args:
         module: the network.
-        layer: name of the layer whose units are ranked, or `input`.
+        layer: name of the layer whose units are ranked, or `input`. A list of names, or a pattern
+            such as `encoder.*`, ranks the units of each layer; the result is then a
+            `LayeredJobResult`, and `joint=True` also ranks the units of all layers together.
         x: the examples, with one row per example: an array, a tensor or a list.
         y: the label of each example; None: no labels.
         methods: names of methods, mappings with `name` and options, or scores of `unitrank.given`.
@@ -91,8 +92,9 @@ def rank(
     """
     columns = {name: array_of(values, name) for name, values in {"x": x, "y": y, **(fields or {})}.items() if values is not None}
     scores = LocalScores.of(methods, sum(columns["x"].shape[:1]))
+    names = layer if isinstance(layer, str) else list(layer)
     by = clusters or {"by": "all" if y is None else "label"}
-    job_request = parsed({"model": NAME, "dataset": NAME, "layer": layer, "methods": scores.methods, "clusters": by, **request})
+    job_request = parsed({"model": NAME, "dataset": NAME, "layer": names, "methods": scores.methods, "clusters": by, **request})
     _refuse_named_datasets(job_request, scores.tables)
     columns |= scores.fields
     with local_jobs(module, None, columns, example_inputs=example_inputs, device=device, scores=scores.tables) as jobs:
@@ -145,7 +147,7 @@ class LocalJobs:
             request = _checked(job_request, self.manifest, self.table, self._further)
             summary, arrays = pipeline.run(request, resolved, self._program, self.table, report, further=self._further)
         classes = given_names(job_request.metadata.get("classes"))
-        return JobResult(Result.model_validate_json(json.dumps(summary)), arrays, classes)
+        return job_result(parsed_summary(json.dumps(summary)), arrays, classes)
 
     @cached_property
     def _program(self) -> Program:

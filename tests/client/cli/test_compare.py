@@ -79,8 +79,7 @@ def test_importances_when_they_differ_then_agreement_is_that_of_scipy_and_of_set
 def test_judgement_when_a_result_has_a_value_then_it_is_that_of_the_summary(result: unitrank.JobResult) -> None:
     judged = compared(result, result)[0].judged[0]
 
-    ranking, leader = result.rankings["gradient"], result.leaderboard[0]
-    assert leader.ranking == "gradient"
+    ranking, leader = result.rankings["gradient"], next(each for each in result.leaderboard if each.ranking == "gradient")
     assert ranking.overall is not None
     assert (judged.verdict, judged.robust, judged.doubts) == (leader.verdict, leader.robust, ranking.overall.doubts)
     assert (judged.p_family, judged.area, judged.ties_with) == (ranking.overall.p_family, leader.area, leader.ties_with)

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import html
-import json
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import ValidationError
-
-from unitrank.dataset_files import write_npz
 from unitrank.errors import NotPossible
 from unitrank.name_clashes import clash_of
 from unitrank.pruning import PruningMask, mask_of
-from unitrank_schemas.class_names import given_names, with_class_names
+from unitrank.results.files import write_result
+from unitrank.results.tables import LEADER_COLUMNS, html_table, leader_rows, markdown
+from unitrank_schemas.class_names import with_class_names
+from unitrank_schemas.layer_rows import LayerRow, layer_row
 from unitrank_schemas.results import (
-    VERDICT_LABELS,
+    JOINT,
     AblationResult,
     Agreement,
     Cluster,
     Comparison,
     GivenRelation,
+    LayeredResult,
     Leader,
     RankedLayer,
     Ranking,
@@ -32,7 +30,7 @@ from unitrank_schemas.results import (
     Specificity,
     Unit,
     Warn,
-    unit_name,
+    name_of_unit,
 )
 from unitrank_schemas.verdict_text import verdict_in_words
 
@@ -41,12 +39,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    Arrays = Mapping[str, NDArray[Any]]
+    from unitrank.results.files import Arrays
 
-SUMMARY = "summary.json"
-"""The array of a saved file that holds the summary as JSON, one byte per element."""
-CLASSES = "classes.json"
-"""The array of a saved file that holds the names of classes as JSON; missing without names."""
 NO_CLASSES: Mapping[str, str] = MappingProxyType({})
 COLUMNS = ("cluster", "ranking", "rank", "unit", "index", "importance", "spread")
 
@@ -74,9 +68,46 @@ class JobResult:
     """
 
     def __init__(self, summary: Result, arrays: Arrays, classes: Mapping[str, str] = NO_CLASSES) -> None:
-        self.summary = summary
+        self._summary: Result | LayeredResult = summary
         self.arrays: Arrays = arrays
         self.classes = classes
+
+    @property
+    def summary(self) -> Result:
+        """The summary, as the service answers it."""
+        # `LayeredJobResult` overrides this property.
+        return cast(Result, self._summary)
+
+    @property
+    def layers(self) -> Mapping[str, JobResult]:
+        """Name of a layer → its result; only one layer unless the job ranks a list of layers."""
+        return {self.layer.name: self}
+
+    @property
+    def joint(self) -> JobResult | None:
+        """The result for the units of all layers together; None without `joint` in the request."""
+        return None
+
+    def __getitem__(self, layer: str) -> JobResult:
+        """The result of one layer, or of `joint`. Raises NotPossible for another name."""
+        parts = {**self.layers, **({} if self.joint is None else {JOINT: self.joint})}
+        if layer not in parts:
+            raise NotPossible(f"layer {layer!r} not found in the result; use one of {', '.join(parts)}", code="layer_not_found")
+        return parts[layer]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the layers."""
+        return iter(self.layers)
+
+    @property
+    def table(self) -> list[LayerRow]:
+        """Each layer, then `joint`: best ranking, verdict, area, selectivity, units for 90 %."""
+        return [layer_row(self.layer.name, self.summary)]
+
+    @property
+    def job(self) -> str:
+        """The id of the job; empty for a result of `unitrank.rank`."""
+        return self._summary.job
 
     @property
     def leaderboard(self) -> list[Leader]:
@@ -201,7 +232,7 @@ class JobResult:
             raise NotPossible(
                 "pandas is not installed, and a data frame needs it: pip install pandas", code="not_installed"
             ) from error
-        named = self.layer.unit_word is not None
+        named = self.layer.unit_word is not None or self.layer.parts is not None
         tops = {id: self.top(self.layer.count if top is None else top, id) for id in self.rankings}
         rows = [
             (
@@ -221,8 +252,11 @@ class JobResult:
         return pandas.DataFrame(rows, columns=[*COLUMNS, *(["name"] if named else [])])
 
     def name_of(self, unit: Unit) -> str:
-        """The name of a unit: `head 3`, `position 7`, or its place in the shape, `6,1,6`."""
-        return unit_name(self.layer.unit_word, unit.index, unit.unit)
+        """The name of a unit: `head 3`, `position 7`, or its place in the shape, `6,1,6`.
+
+        In `joint` the name of the layer comes first: `relu1 · 17`.
+        """
+        return name_of_unit(self.layer, unit.unit)
 
     def plot(
         self,
@@ -277,29 +311,15 @@ class JobResult:
 
         `unitrank.load` and `numpy.load` read the file. Raises NotPossible if it cannot be written.
         """
-        target = Path(path)
-        try:
-            classes = {CLASSES: _bytes(json.dumps(dict(self.classes)))} if self.classes else {}
-            write_npz(target, {**self.arrays, SUMMARY: _as_array(self.summary), **classes})
-        except OSError as error:
-            raise NotPossible(f"{target} cannot be written: {error.strerror or error}", code="not_written") from error
-        return target
+        write_result(Path(path), self._summary, self.arrays, self.classes)
+        return Path(path)
 
     @classmethod
     def load(cls, path: str | Path) -> JobResult:
         """Reads a file that `save` wrote. Raises NotPossible."""
-        try:
-            with zipfile.ZipFile(path):
-                arrays = dict(read_npz(Path(path)))
-            summary, classes = bytes(arrays.pop(SUMMARY)), arrays.pop(CLASSES, None)
-            names = given_names(json.loads(bytes(classes))) if classes is not None else NO_CLASSES
-            return cls(Result.model_validate_json(summary, extra="ignore"), arrays, names)
-        except (OSError, KeyError, ValueError, ValidationError, zipfile.BadZipFile) as error:
-            reason = f"it has no {SUMMARY}" if isinstance(error, KeyError) else error
-            raise NotPossible(
-                f"{path} does not hold a result: {reason}; give a file that JobResult.save or `unitrank result --format npz` wrote",
-                code="no_result",
-            ) from error
+        from unitrank.results.reading import load_result  # it imports this module
+
+        return load_result(path)
 
     def mask(self, remove: float, *, ranking: str | None = None, cluster: str | None = None) -> PruningMask:
         """The mask that removes the least important units, with the accuracy that the job measured.
@@ -322,12 +342,8 @@ class JobResult:
         return "\n".join([*lines, *(f"  {' | '.join(row)}" for row in leader_rows(self._worded))])
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in LEADER_COLUMNS)
-        rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in leader_rows(self._worded)
-        )
         text = f"{self.layer.name}: {self.layer.count} units, {len(self.clusters)} clusters, {len(self.warnings)} warnings"
-        return f"<table><caption>{html.escape(text)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        return html_table(text, LEADER_COLUMNS, leader_rows(self._worded))
 
     @property
     def _worded(self) -> Result:
@@ -349,65 +365,3 @@ class JobResult:
             )
         values = self.arrays[f"{kind}/{id}"]
         return {cluster.name: values[row].reshape(self.layer.shape) for row, cluster in enumerate(self.clusters)}
-
-
-LEADER_COLUMNS = ("verdict over all clusters", "strength", "ranking", "p", "clusters better", "area", "prediction error")
-STRENGTHS = {True: "robust", False: "fragile", None: "–"}
-
-
-def leader_rows(summary: Result) -> list[tuple[str, ...]]:
-    """The rows of the leaderboard as texts, in the order of LEADER_COLUMNS."""
-    overall = {ranking.id: ranking.overall for ranking in summary.rankings}
-    rows: list[tuple[str, ...]] = []
-    for leader in summary.leaderboard:
-        verdict = overall.get(leader.ranking)
-        p = verdict.deciding_p if verdict else None
-        strength = STRENGTHS[leader.robust] if leader.verdict == "better_than_random" else "–"
-        better = f"{leader.better_than_random} of {leader.of}"
-        numbers = ("–" if p is None else f"{p:.2g}", better, _number(leader.area), _number(leader.mae))
-        rows.append((VERDICT_LABELS[leader.verdict], strength, leader.ranking, *numbers))
-    return rows
-
-
-def markdown(summary: Result) -> str:
-    """The verdict in words, the leaderboard and the warnings as Markdown."""
-    clusters = f"{len(summary.clusters)} cluster{'s' if len(summary.clusters) != 1 else ''}"
-    lines = [*verdict_in_words(summary), "", f"### Units of `{summary.layer.name}`: {summary.layer.count}, {clusters}", ""]
-    lines += [_row(LEADER_COLUMNS), _row(["---"] * len(LEADER_COLUMNS)), *map(_row, leader_rows(summary))]
-    warnings = dict.fromkeys(
-        f"- `{warn.code}`{f' of {warn.ranking}' if warn.ranking else ''}"
-        f"{f' in cluster {warn.cluster}' if warn.cluster is not None else ''}: {warn.detail}"
-        for warn in summary.warnings
-    )
-    return "\n".join([*lines, *(["", *warnings] if warnings else [])]) + "\n"
-
-
-def read_npz(path: Path) -> Arrays:
-    """The arrays of an .npz file."""
-    import numpy as np
-
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
-
-
-def add_summary(path: Path, summary: Result) -> None:
-    """Adds the summary to a file of arrays, as `JobResult.save` does. No array is read."""
-    write_npz(path, {SUMMARY: _as_array(summary)}, "a")
-
-
-def _as_array(summary: Result) -> NDArray[Any]:
-    return _bytes(summary.model_dump_json())
-
-
-def _bytes(text: str) -> NDArray[Any]:
-    import numpy as np
-
-    return np.frombuffer(text.encode(), np.uint8)
-
-
-def _row(cells: Any) -> str:
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

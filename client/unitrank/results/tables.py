@@ -1,0 +1,131 @@
+"""The leaderboard of a result, and the table over its layers, as rows of text and as Markdown."""
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+
+from unitrank_schemas.class_names import named, with_class_names
+from unitrank_schemas.layer_rows import layer_rows
+from unitrank_schemas.results import JOINT, VERDICT_LABELS, LayeredResult, Result, Warn
+from unitrank_schemas.verdict_text import verdict_in_words
+
+LEADER_COLUMNS = ("verdict over all clusters", "strength", "ranking", "p", "clusters better", "area", "prediction error")
+MISSING = "–"
+STRENGTHS = {True: "robust", False: "fragile", None: MISSING}
+
+
+def leader_rows(summary: Result) -> list[tuple[str, ...]]:
+    """The rows of the leaderboard as texts, in the order of LEADER_COLUMNS."""
+    overall = {ranking.id: ranking.overall for ranking in summary.rankings}
+    rows: list[tuple[str, ...]] = []
+    for leader in summary.leaderboard:
+        verdict = overall.get(leader.ranking)
+        p = verdict.deciding_p if verdict else None
+        strength = STRENGTHS[leader.robust] if leader.verdict == "better_than_random" else MISSING
+        better = f"{leader.better_than_random} of {leader.of}"
+        numbers = (MISSING if p is None else f"{p:.2g}", better, _number(leader.area), _number(leader.mae))
+        rows.append((VERDICT_LABELS[leader.verdict], strength, leader.ranking, *numbers))
+    return rows
+
+
+LAYER_COLUMNS = (
+    "layer",
+    "units",
+    "best ranking",
+    "verdict over all clusters",
+    "strength",
+    "p",
+    "area",
+    "selectivity",
+    "units for 90 %",
+    "warnings",
+)
+
+
+def layer_lines(summary: LayeredResult, classes: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """The rows of the table over the layers as texts, in the order of LAYER_COLUMNS."""
+    return [
+        (
+            title_of(row.layer, summary),
+            str(row.units),
+            named(row.best, classes) if summary.parts()[row.layer].rankings[0].target_class is not None else row.best,
+            VERDICT_LABELS[row.verdict],
+            STRENGTHS[row.robust] if row.verdict == "better_than_random" else MISSING,
+            MISSING if row.p is None else f"{row.p:.2g}",
+            _number(row.area),
+            _number(row.selectivity),
+            MISSING if row.units_for_90 is None else str(row.units_for_90),
+            str(row.warnings),
+        )
+        for row in layer_rows(summary)
+    ]
+
+
+def title_of(name: str, summary: LayeredResult) -> str:
+    """The name of a layer, or words for the units of all layers together."""
+    return "all layers together" if name == JOINT and summary.joint else name
+
+
+def markdown(summary: Result) -> str:
+    """The verdict in words, the leaderboard and the warnings as Markdown."""
+    lines = [
+        *verdict_in_words(summary),
+        "",
+        f"### Units of `{summary.layer.name}`: {summary.layer.count}, {clusters_in_words(summary)}",
+        "",
+    ]
+    lines += _table(LEADER_COLUMNS, leader_rows(summary))
+    return _text(lines, map(_warning, summary.warnings))
+
+
+def layers_markdown(summary: LayeredResult, classes: Mapping[str, str]) -> str:
+    """The verdict of each layer in words, the table over the layers, and the warnings."""
+    parts = {name: with_class_names(summary.of_layer(name), classes) for name in summary.parts()}
+    lines = [f"- {title_of(name, summary)}: {' '.join(verdict_in_words(part)[:2])}" for name, part in parts.items()]
+    lines += [
+        "",
+        f"### {len(summary.layers)} layers, {clusters_in_words(summary)}",
+        "",
+        *_table(LAYER_COLUMNS, layer_lines(summary, classes)),
+    ]
+    shared = len(summary.warnings)
+    first = next(iter(parts.values()))
+    warnings = [_warning(each) for each in first.warnings[:shared]]
+    for name, part in parts.items():
+        warnings += [_warning(each, f" ({title_of(name, summary)})") for each in part.warnings[shared:]]
+    return _text(lines, warnings)
+
+
+def html_table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table for a notebook."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def clusters_in_words(summary: Result | LayeredResult) -> str:
+    """The number of clusters, such as `3 clusters`."""
+    return f"{len(summary.clusters)} cluster{'s' if len(summary.clusters) != 1 else ''}"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [_row(columns), _row(["---"] * len(columns)), *map(_row, rows)]
+
+
+def _warning(warn: Warn, layer: str = "") -> str:
+    ranking = f" of {warn.ranking}" if warn.ranking else ""
+    cluster = f" in cluster {warn.cluster}" if warn.cluster is not None else ""
+    return f"- `{warn.code}`{ranking}{cluster}{layer}: {warn.detail}"
+
+
+def _text(lines: Sequence[str], warnings: Iterable[str]) -> str:
+    """The lines, and each warning once behind them."""
+    once = list(dict.fromkeys(warnings))
+    return "\n".join([*lines, *(["", *once] if once else [])]) + "\n"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _number(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.3f}"
