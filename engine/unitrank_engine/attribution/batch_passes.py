@@ -1,7 +1,7 @@
 """The passes of one batch of the main pass: its examples run along their paths, for all targets."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from time import perf_counter
@@ -13,13 +13,14 @@ from unitrank_engine.attribution.baselines.means import BaselineMeans, Key
 from unitrank_engine.attribution.grids import Grid
 from unitrank_engine.attribution.path_ends import EndPasses
 from unitrank_engine.attribution.ranking_errors import all_scores
-from unitrank_engine.attribution.scores import Drops
+from unitrank_engine.attribution.scores import Drops, MethodScores
 from unitrank_engine.attribution.target_pass import TargetPass
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.baselines import Baselines
 from unitrank_engine.job.clusters.range_members import MemberBatch, RangeMembers
-from unitrank_engine.methods import PathEnds, ScoringMethod
+from unitrank_engine.methods import PathEnds, Point, ScoringMethod
 from unitrank_engine.methods.batch import Count, PathGap
+from unitrank_engine.methods.path.shared_walk import SharedWalk
 from unitrank_engine.methods.path.walk import input_walk, points_of_targets
 from unitrank_schemas.base import Fill
 from unitrank_schemas.methods import MethodBase
@@ -117,16 +118,27 @@ class BatchPasses:
             target.methods(batch, its_ends, size, self._count, self._kept, chosen)
             for target, its_ends in zip(self.targets, ends, strict=True)
         ]
-        groups = {key: _Group(self.targets, methods, key) for key in dict.fromkeys(key for each in methods for key in each)}
+        groups = self._groups(methods)
         for grid in self._grids:
             self._visit(grid, methods, ends, size)
         makers: dict[Key, Callable[[], Tensor]] = {}
         keys: dict[str, Key] = {}
         for number, target in enumerate(self.targets):
             for key, method in methods[number].items():
-                makers[number, key] = partial(self._checked, groups[key], number, method)
+                makers[number, key] = partial(self._checked, groups[number, key], number, method)
             keys |= {id: (number, key) for id, key in target.keys.items()}
         return all_scores(makers, keys)
+
+    def _groups(self, methods: Methods) -> dict[Key, "_Group"]:
+        """Return for each target and method its group: the same method for all targets of a layer."""
+        groups: dict[Key, _Group] = {}
+        for place in dict.fromkeys(target.context.split for target in self.targets):
+            numbers = [number for number, target in enumerate(self.targets) if target.context.split is place]
+            for key in dict.fromkeys(key for number in numbers for key in methods[number]):
+                of_key = {number: methods[number][key] for number in numbers if key in methods[number]}
+                group = _Group([self.targets[number].records[key] for number in of_key], of_key, key)
+                groups |= {(number, key): group for number in of_key}
+        return groups
 
     def _checked(self, group: "_Group", number: int, method: ScoringMethod) -> Tensor:
         scores = self.targets[number].check(group.key, method, group.scores(number))
@@ -144,23 +156,33 @@ class BatchPasses:
         ]
         if not numbers:
             return
-        walks = [
-            input_walk(self.targets[number].context, ends[number], size=size, count=self._count, precision="float32")
-            for number in numbers
-        ]
         starts, inputs = (list(enumerate(getattr(ends[number], end) for number in numbers)) for end in ("start", "input"))
-        for index, point in chain(starts, points_of_targets(walks, dict(grid)), inputs):
+        for index, point in chain(starts, self._inner_points(grid, numbers, ends, size), inputs):
             number = numbers[index]
             self.targets[number].visit(grid, methods[number], point.precise())
 
+    def _inner_points(self, grid: Grid, numbers: Sequence[int], ends: Sequence[PathEnds], size: int) -> Iterator[tuple[int, Point]]:
+        """Yield the points between the ends for the targets with these numbers."""
+        contexts, of_targets = [self.targets[number].context for number in numbers], [ends[number] for number in numbers]
+        if contexts[0].shared_splits:
+            return SharedWalk(contexts, of_targets, size=size, count=self._count).points(dict(grid))
+        walks = [
+            input_walk(context, each, size=size, count=self._count, precision="float32")
+            for context, each in zip(contexts, of_targets, strict=True)
+        ]
+        return points_of_targets(walks, dict(grid))
+
 
 class _Group:
-    """One method for all targets. Its scores are computed together, at the first call."""
+    """One method for all targets of a layer. Its scores are computed together, at the first call.
 
-    def __init__(self, targets: Sequence[TargetPass], methods: Methods, key: str) -> None:
+    `methods`: number of a target → the method.
+    """
+
+    def __init__(self, records: Sequence[MethodScores], methods: Mapping[int, ScoringMethod], key: str) -> None:
         self.key = key
-        self._methods = {number: each[key] for number, each in enumerate(methods) if key in each}
-        self._records = [targets[number].records[key] for number in self._methods]
+        self._methods = methods
+        self._records = records
         group = list(self._methods.values())
         type(group[0]).share(group)
         self._scores: dict[int, Tensor] = {}

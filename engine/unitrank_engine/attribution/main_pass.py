@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from unitrank_engine.attribution.batch_passes import BatchPasses, PassObserver
-from unitrank_engine.attribution.bootstrap import Groups
+from unitrank_engine.attribution.bootstrap import Groups, MemberGroups
 from unitrank_engine.attribution.examples.extremes import follows
 from unitrank_engine.attribution.open_spacing import PathsNotResolved
 from unitrank_engine.attribution.range_scores import attribution_from, drops_from, of_targets, range_result
@@ -24,6 +24,7 @@ from unitrank_engine.job.clusters.membership import membership_of, ranges_of_exa
 from unitrank_engine.job.clusters.range_members import MemberBatch
 from unitrank_engine.job.context import JobContext, first_rows
 from unitrank_engine.methods import METHODS
+from unitrank_engine.program import Split
 from unitrank_tables.range_result import RangeResult, join_results, merged
 
 STAGE = "attribution"
@@ -32,7 +33,7 @@ STAGE = "attribution"
 class MainPass:
     """Computes the scores of all methods for all examples of a job, for one target or several.
 
-    `targets`: have the same model, place, examples and baselines.
+    `targets`: have the same model, examples and baselines, and the same place or shared passes.
     `stage`: the stage of the job whose progress advances.
     """
 
@@ -57,7 +58,7 @@ class MainPass:
             paths, extra, needs = len(self._baselines.each), target.extra_passes, target.explained.needs
             passes += 1 + paths * (1 + target.inner_points) + extra
             backward += needs[1.0] + paths * (needs[0.0] + target.inner_points) + extra
-        split = self.context.split
+        split = self._longest
         rows = times * len(self.membership) * passes
         self.context.meter.plan(self.stage, rows, split.cost + 2 * split.tail_cost * backward / passes)
 
@@ -74,11 +75,8 @@ class MainPass:
         began, ranges = perf_counter(), self._ranges()
         self._prepare_fills(observers)
         last_tried = self.membership.last_up_to(int(self.context.once(first_rows)[-1]))
-        # Nothing reads single examples of a model with permuted weights.
-        followed = self.context.truth is None and follows(
-            clusters=len(self.context.clusters), units=self.context.units.count, classes=len(self.targets), ranges=len(ranges)
-        )
-        shared = _Shared(observers, Groups.of(self.context, self.membership), _last_kept(self.context), last_tried, followed)
+        followed = [self._follows(target, len(ranges)) for target in self.targets]
+        shared = _Shared(observers, self._groups(), _last_kept(self.context), last_tried, followed)
         # The ranges up to this example are a pass of their own in every job, so that sums do not
         # depend on whether a spacing is open.
         tried = next(number for number, each in enumerate(ranges, 1) if last_tried < each.stop)
@@ -92,15 +90,39 @@ class MainPass:
         for number in active:
             target, observer = self.targets[number], observers[number]
             results[number] = attribution = attribution_from(result, number, target.entries, self.membership, self.context.device)
-            target.end(attribution, shared.groups)
+            target.end(attribution, shared.groups[number])
             if observer is not None:
                 observer.drops = drops_from(result, number, target.entries)
         self._share(perf_counter() - began, computed=float(result.sums["seconds"][0]))
         return results
 
+    @property
+    def _longest(self) -> Split:
+        """The split of the target with the longest tail."""
+        return max((target.context.split for target in self.targets), key=lambda split: split.tail_cost)
+
+    def _follows(self, target: TargetPass, ranges: int) -> bool:
+        """Return whether the pass keeps the examples with extreme values of each unit of a target.
+
+        Nothing reads single examples of a model with permuted weights.
+        """
+        context = target.context
+        classes = sum(each.context.split is context.split for each in self.targets)
+        return context.truth is None and follows(
+            clusters=len(context.clusters), units=context.units.count, classes=classes, ranges=ranges
+        )
+
+    def _groups(self) -> list[Groups]:
+        """Return the groups of the bootstrap of each target. Targets of one layer share them."""
+        by_split: dict[Split, Groups] = {}
+        for context in (target.context for target in self.targets):
+            if context.split not in by_split:
+                by_split[context.split] = Groups.of(context, self.membership)
+        return [by_split[target.context.split] for target in self.targets]
+
     def _ranges(self) -> list[range]:
         """Return the ranges of examples; they do not depend on the job's methods."""
-        context, split = self.context, self.context.split
+        context, split = self.context, self._longest
         operations = split.cost + 2 * split.tail_cost
         rows = rows_of_range(operations, clusters=len(context.clusters), batch=self.batch, device=context.device)
         return ranges_of_examples(self.membership, rows, self.batch)
@@ -119,10 +141,13 @@ class MainPass:
 
     def _range(self, examples: range, active: Sequence[int], shared: "_Shared") -> RangeResult:
         began, part = perf_counter(), self.membership.part(examples)
-        groups = shared.groups.of_range(self.membership, examples, part)
+        of_range: dict[int, MemberGroups] = {}
         kept = part.rows[part.example] <= shared.last_kept[part.cluster]
         for number in active:
-            self.targets[number].begin(part, groups, kept, shared.followed)
+            groups = shared.groups[number]
+            if id(groups) not in of_range:
+                of_range[id(groups)] = groups.of_range(self.membership, examples, part)
+            self.targets[number].begin(part, of_range[id(groups)], kept, shared.followed[number])
             observer = shared.observers[number]
             if observer is not None:
                 observer.begin(part)
@@ -205,7 +230,7 @@ class MainPass:
 
 @dataclass(frozen=True)
 class _Shared:
-    """Values that the ranges of a pass share.
+    """Values that the ranges of a pass share. `groups` and `followed` have one for each target.
 
     `last_kept`: the last row of each cluster whose scores are kept, or −1.
     `last_tried`: the last one of the first examples, which decide about open spacings.
@@ -213,10 +238,10 @@ class _Shared:
     """
 
     observers: Sequence[PassObserver | None]
-    groups: Groups
+    groups: Sequence[Groups]
     last_kept: np.ndarray
     last_tried: int
-    followed: bool
+    followed: Sequence[bool]
 
     def drops(self, number: int) -> Mapping[str, Drops]:
         """Return the drops of a range's examples for a target."""

@@ -7,18 +7,20 @@ passes once at x, and has ends for each baseline.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from unitrank_engine.attribution.place_passes import PlacePasses, PlaceValues
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.baselines import KEPT_BYTES, Baselines, Inputs
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.fills import expanded
 from unitrank_engine.job.targets import Fixed, resembles_probabilities
 from unitrank_engine.methods import PathEnds, Point
-from unitrank_engine.methods.batch import Count, gradient_of, gradients_of
+from unitrank_engine.methods.batch import Count, gradient_of
 from unitrank_engine.program.split import Live
 
 
@@ -26,22 +28,21 @@ from unitrank_engine.program.split import Live
 class _BaselineRun:
     """The model's values at a baseline, for each target.
 
-    Where all examples share the baseline, `h` has one row, and each of `f` one for each distinct
-    class and rival.
+    Where all examples share the baseline, its values have one row, and each of `f` one for each
+    distinct class and rival.
     """
 
     fixed: list[Fixed]
-    h: Tensor
+    values: PlaceValues
+    """Without gradients."""
     f: list[Tensor]
     gradients: list[Tensor | None]
-    live: Live
-    affine: tuple[Tensor, ...]
 
     @property
     def nbytes(self) -> int:
         """Size of the tensors in memory, in bytes."""
-        values = (self.h, *self.f, *self.gradients, *self.live.tensors, *self.affine)
-        return sum(value.nbytes for value in values if isinstance(value, Tensor))
+        places = [*self.values.h, *(value for live in self.values.live for value in live.tensors), *chain(*self.values.affine)]
+        return sum(value.nbytes for value in (*places, *self.f, *self.gradients) if isinstance(value, Tensor))
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class EndPasses:
 
     def __init__(self, targets: Sequence[EndTarget], baselines: Baselines, count: Count) -> None:
         self.targets = targets
-        self.split, self.examples = targets[0].context.split, targets[0].context.examples
+        self.passes = PlacePasses([target.context for target in targets])
+        self.examples = targets[0].context.examples
         self.baselines = baselines
         self._count = count
         self._baseline_runs: dict[tuple[int | None, int], _BaselineRun] = {}
@@ -80,51 +82,44 @@ class EndPasses:
         Raises EngineError `non_finite` or `class_out_of_range`.
         """
         x = self.examples.inputs(rows)
-        affine = self.split.affine(x)
-        h, live = self.split.head_behind(x, affine)
-        # Autograd tracks h even where no method takes the gradient, because it can change the
-        # rounding.
-        h = _tracked(h)
+        values, needed = self.passes.run(x), self._needed(1.0)
         with torch.enable_grad():
-            output = self.split.tail(h, live)
-            fixed = [target.context.fix(output.detach(), rows) for target in self.targets]
-            f = self._scores(output, fixed)
-        gradients = self._gradients(f, h, 1.0)
-        self._count(len(rows), backward=sum(gradient is not None for gradient in gradients), targets=len(f))
-        h, output, probabilities = h.detach(), output.detach(), resembles_probabilities(output.detach())
+            fixed = [target.context.fix(values.output.detach(), rows) for target in self.targets]
+            f = self._scores(values.output, fixed)
+        gradients = self.passes.gradients(values, f, needed)
+        self._count(len(rows), backward=self.passes.backward_passes(needed), targets=len(f))
+        output, probabilities = values.output.detach(), resembles_probabilities(values.output.detach())
         for number, baseline_of in enumerate(self.baselines.each):
             baseline = expanded(baseline_of(rows, cluster, x), len(rows))
             start = self._at_baseline(baseline, fixed, (cluster, number))
             refuse_non_finite("the model's output", *f, *start.f)
-            same, start_h = _equal(x, baseline), _rows(start.h, len(rows))
+            same, starts = _equal(x, baseline), [_rows(h, len(rows)) for h in start.values.h]
             yield [
                 PathEnds(
                     x=x,
                     baseline=baseline,
                     fixed=fixed[index],
-                    input=Point(1.0, h, gradients[index]),
-                    start=Point(0.0, start_h, start.gradients[index]),
+                    input=Point(1.0, values.h[place], gradients[index]),
+                    start=Point(0.0, starts[place], start.gradients[index]),
                     f=f[index].detach(),
                     f_baseline=start.f[index],
                     output=output,
                     at_baseline=same,
                     probabilities=probabilities,
-                    live=live,
-                    live_baseline=start.live,
-                    affine=affine,
-                    affine_baseline=start.affine,
+                    live=values.live[place],
+                    live_baseline=start.values.live[place],
+                    affine=values.affine[place],
+                    affine_baseline=start.values.affine[place],
                 )
-                for index in range(len(self.targets))
+                for index, place in enumerate(self.passes.number)
             ]
 
     def _scores(self, output: Tensor, fixed: Sequence[Fixed]) -> list[Tensor]:
         return [target.context.score(output, each) for target, each in zip(self.targets, fixed, strict=True)]
 
-    def _gradients(self, f: Sequence[Tensor], h: Tensor, end: float) -> list[Tensor | None]:
-        """Return the gradient of each target that needs it at this end."""
-        needed = [each for target, each in zip(self.targets, f, strict=True) if target.needs[end]]
-        gradients = gradients_of(needed, h)
-        return [next(gradients) if target.needs[end] else None for target in self.targets]
+    def _needed(self, end: float) -> list[bool]:
+        """Return for each target whether it needs the gradient at this end."""
+        return [target.needs[end] for target in self.targets]
 
     def _at_baseline(self, baseline: Inputs, fixed: Sequence[Fixed], key: tuple[int | None, int]) -> _BaselineRun:
         """Run the baseline of a batch, or take the last run where all examples share the baseline.
@@ -159,32 +154,30 @@ class EndPasses:
             self._baseline_runs[key] = start
 
     def _pass_baseline(self, inputs: Inputs, fixed: list[Fixed]) -> _BaselineRun:
-        affine = self.split.affine(inputs)
-        h, live = self.split.head_behind(inputs, affine)
-        at = _tracked(h)
+        values, needed, rows = self.passes.run(inputs), self._needed(0.0), len(inputs[0])
         with torch.enable_grad():
-            output = self.split.tail(at, live)
             f = [
-                target.context.score(_rows(output, len(each.classes)), each)
+                target.context.score(_rows(values.output, len(each.classes)), each)
                 for target, each in zip(self.targets, fixed, strict=True)
             ]
-        same_pass = [len(h) == len(each.classes) for each in fixed]
-        if all(same_pass):
-            gradients = self._gradients(f, at, 0.0)
-            self._count(len(h), backward=sum(gradient is not None for gradient in gradients), progress=0)
+        if all(rows == len(each.classes) for each in fixed):
+            gradients = self.passes.gradients(values, f, needed)
+            self._count(rows, backward=self.passes.backward_passes(needed), progress=0)
         else:
-            self._count(len(h), backward=0, progress=0)
+            self._count(rows, backward=0, progress=0)
             gradients = [
-                self._slope(target.context, inputs, (h, live), each) if target.needs[0.0] else None
-                for target, each in zip(self.targets, fixed, strict=True)
+                self._slope(target.context, inputs, (values.h[place], values.live[place]), each) if target.needs[0.0] else None
+                for target, place, each in zip(self.targets, self.passes.number, fixed, strict=True)
             ]
-        return _BaselineRun(fixed=fixed, h=h, f=[each.detach() for each in f], gradients=gradients, live=live, affine=affine)
+        # Without the graph of autograd, whose values take memory.
+        values = replace(values, tracked=[], output=values.output.detach())
+        return _BaselineRun(fixed=fixed, values=values, f=[each.detach() for each in f], gradients=gradients)
 
     def _slope(self, context: JobContext, inputs: Inputs, place: tuple[Tensor, Live], fixed: Fixed) -> Tensor:
         """Return the gradient at a single baseline, one row for each class and rival."""
-        split, count = self.split, len(fixed.classes)
+        split, count = context.split, len(fixed.classes)
         h, live = place if split.repeatable else split.head(expanded(inputs, count))
-        at = _tracked(_rows(h, count))
+        at = _rows(h, count).detach().requires_grad_(h.is_floating_point())
         with torch.enable_grad():
             f = context.score(split.tail(at, live), fixed)
         self._count(count, backward=1, progress=0)
@@ -195,10 +188,6 @@ def _equal(x: Inputs, baseline: Inputs) -> Tensor:
     """Return which rows of all real-valued inputs equal those of the baseline."""
     same = [(a == b).reshape(len(a), -1).all(1) for a, b in zip(x, baseline, strict=True) if a.is_floating_point()]
     return torch.stack(same).all(0) if same else torch.ones(len(x[0]), dtype=torch.bool)
-
-
-def _tracked(h: Tensor) -> Tensor:
-    return h.detach().requires_grad_(h.is_floating_point())
 
 
 def _rows(value: Tensor, rows: int) -> Tensor:

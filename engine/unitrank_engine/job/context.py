@@ -20,6 +20,7 @@ from unitrank_engine.job.targets import Fixed, fix, has_classes, predicted, scor
 from unitrank_engine.job.units import PlaceUnits
 from unitrank_engine.program import Program, Split
 from unitrank_engine.program.places import reaches
+from unitrank_engine.program.shared_split import SharedSplit
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.jobs.baselines import baseline_of
 from unitrank_schemas.methods import CLASS_MARK
@@ -80,6 +81,12 @@ class JobContext:
     cost: PassCost = field(default_factory=PassCost)
     runner: PassRunner = field(default_factory=LocalRunner)
     """Runs the passes over rows."""
+    shared_splits: tuple[Split, ...] = ()
+    """The splits of the layers whose passes this layer shares, with its own; empty without any.
+
+    They are those of the request, and do not depend on results of earlier jobs: passes through
+    other places can round differently.
+    """
     truth: "JobContext | None" = None
     """The job on the true model, which fixes classes and rivals; None for the true model itself."""
     target_class: int | None = None
@@ -194,6 +201,11 @@ class JobContext:
 def first_rows(context: JobContext) -> np.ndarray:
     """The job's first dataset rows, which decide about a spacing that the request leaves open."""
     return np.asarray(context.all_rows()[:TRIED_ROWS])
+
+
+def shared_split(context: JobContext) -> SharedSplit:
+    """The graph for passes through the places of all layers that share them."""
+    return context.program.shared_split(context.shared_splits, context.output)
 
 
 def _is_cut(context: JobContext) -> bool:

@@ -210,12 +210,26 @@ def gradient_of(f: Float[Tensor, " rows"], h: Tensor, *, keep_graph: bool = Fals
 
 
 def gradients_of(f: Sequence[Float[Tensor, " rows"]], h: Tensor, *, keep_graph: bool = False) -> Iterator[Tensor]:
-    """Yield as `gradient_of` for several targets whose F come from one output.
+    """Yield as `gradient_of` for several targets whose F come from one output."""
+    for (gradient,) in gradients_at(f, [[h]] * len(f), keep_graph=keep_graph):
+        yield gradient
+
+
+def gradients_at(
+    f: Sequence[Float[Tensor, " rows"]], places: Sequence[Sequence[Tensor]], *, keep_graph: bool = False
+) -> Iterator[list[Tensor]]:
+    """Yield for each F its gradients at some places, as `gradient_of`, from one backward pass.
+
+    `places`: for each F, the values of its places.
 
     Only the first backward pass fills new memory. The others run the same operators with the same
     forward values, so they leave memory unwritten only where the first pass left it unwritten, too.
     """
-    for number, each in enumerate(f):
+    for number, (each, at) in enumerate(zip(f, places, strict=True)):
+        keep = keep_graph or number + 1 < len(f)
         with unfilled_memory() if number else nullcontext():
-            gradient = gradient_of(each, h, keep_graph=keep_graph or number + 1 < len(f))
-        yield gradient
+            if each.requires_grad:
+                gradients = list(torch.autograd.grad(each.sum(), list(at), retain_graph=keep, materialize_grads=True))
+            else:
+                gradients = [torch.zeros_like(h) for h in at]
+        yield gradients

@@ -11,7 +11,7 @@
 7. `lifting` takes look-ups of embeddings out of the graph.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -33,6 +33,7 @@ from unitrank_engine.program.lifting import PathValue, lift, path_of
 from unitrank_engine.program.places import Place, find_places
 from unitrank_engine.program.proof.derivatives import prove_gradients
 from unitrank_engine.program.proof.proving_run import prove
+from unitrank_engine.program.shared_split import SharedSplit
 from unitrank_engine.program.split import Split
 from unitrank_engine.program.subgraphs import extract
 from unitrank_engine.torch_private import expression_of, tree_leaves, tree_unflatten
@@ -75,6 +76,8 @@ class Program:
     norms: list[FoldedNorm] = field(default_factory=list)
     """The batch norms that became a scale and a shift."""
     splits: dict[tuple[fx.Node, str], Split] = field(default_factory=dict)
+    shared_splits: dict[tuple[tuple[fx.Node, ...], str], SharedSplit] = field(default_factory=dict)
+    """Places of several layers, and the output → the split for passes through all of them."""
     affine_parts: dict[tuple[fx.Node, str], tuple[Split, Split] | None] = field(default_factory=dict)
     """Kept by `columns.affine_part`, because torch never frees the code of a graph."""
     heads: dict[fx.Node, fx.GraphModule] = field(default_factory=dict)
@@ -177,6 +180,13 @@ class Program:
         if key not in self.splits:
             self.splits[key] = Split(self.module, place, self.outputs[output].node, self.symbols, self.costs)
         return self.splits[key]
+
+    def shared_split(self, splits: Sequence[Split], output: str) -> SharedSplit:
+        """The graph for passes through the places of several splits, created once."""
+        key = (tuple(split.place.node for split in splits), output)
+        if key not in self.shared_splits:
+            self.shared_splits[key] = SharedSplit(self.module, splits, self.outputs[output].node, self.symbols)
+        return self.shared_splits[key]
 
     def head(self, place: Place) -> fx.GraphModule:
         """The graph from the lifted inputs to the value of a place, created once."""

@@ -90,6 +90,11 @@ class Split:
         self.linear = all(is_linear(node, after | {place.node}) for node in after)
         """Whether the output is an affine function of h."""
 
+    @property
+    def live_nodes(self) -> list[fx.Node]:
+        """The nodes of the live values, in order of execution."""
+        return self._live
+
     def head(self, inputs: tuple[Tensor, ...]) -> tuple[Float[Tensor, "rows *place"], Live]:
         """h and the live values for these inputs, without gradients."""
         with torch.no_grad():

@@ -41,7 +41,9 @@ def fingerprint_of_job(context: JobContext, batch: int) -> str:
     `batch`: rows in one pass through the model, which changes the rounding.
     """
     request = context.request.model_dump(mode="json", include=REQUEST)
-    return fingerprint(machine(context.device), batch, context.streams.key, request, _memberships(context))
+    # Passes through several places at once can round differently.
+    shared = [split.place.layer for split in context.shared_splits]
+    return fingerprint(machine(context.device), batch, context.streams.key, request, shared, _memberships(context))
 
 
 def _memberships(context: JobContext) -> list[object]:

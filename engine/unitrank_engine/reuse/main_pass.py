@@ -8,6 +8,8 @@ from unitrank_engine.attribution.fidelity import FidelityObserver
 from unitrank_engine.attribution.main_pass import MainPass
 from unitrank_engine.attribution.scores import Attribution
 from unitrank_engine.errors import EngineError
+from unitrank_engine.job.context import JobContext
+from unitrank_engine.program import Split
 from unitrank_engine.reuse.target_pass import CachedTargetPass
 
 SUM_BYTES = 512 * 2**20
@@ -51,23 +53,19 @@ class CachedMainPass:
         return [target.attribution for target in self.targets]
 
     def _plan(self, targets: Sequence[CachedTargetPass]) -> None:
-        for of_layer in _by_layer(targets):
-            MainPass([target.target for target in of_layer]).plan()
+        for together in _by_passes(range(len(targets)), [target.context for target in targets]):
+            MainPass([targets[number].target for number in together]).plan()
 
     def _groups(self, numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-        """Split the targets into groups of one layer that fit in memory together."""
-        of_layers: dict[int, list[int]] = defaultdict(list)
-        for number in numbers:
-            of_layers[id(self.targets[number].context.split)].append(number)
-        for of_layer in of_layers.values():
-            yield from self._groups_of_layer(of_layer)
+        """Split the targets into groups that share their passes and fit in memory together."""
+        for together in _by_passes(numbers, [self.targets[number].context for number in numbers]):
+            # Targets of several layers share passes only where all fit in memory together.
+            is_shared = bool(self.targets[together[0]].context.shared_splits)
+            yield from [together] if is_shared else self._groups_of_layer(together)
 
     def _groups_of_layer(self, numbers: Sequence[int]) -> Iterator[Sequence[int]]:
         target = self.targets[numbers[0]].target
-        context = target.context
-        values = KEPT_VALUES * FLOAT32_BYTES * target.fills.batch * context.split.place.units
-        groups = min(MOST_BYTES, BYTES * MOST_GROUPS * len(context.clusters) * context.units.count)
-        size = max(1, SUM_BYTES // max(1, len(target.entries) * (values + groups)))
+        size = max(1, SUM_BYTES // max(1, kept_bytes(target.context, len(target.entries), target.fills.batch)))
         for first in range(0, len(numbers), size):
             yield numbers[first : first + size]
 
@@ -100,9 +98,16 @@ class CachedMainPass:
         ]
 
 
-def _by_layer(targets: Sequence[CachedTargetPass]) -> list[list[CachedTargetPass]]:
-    """The targets of each layer."""
-    of_layers: dict[int, list[CachedTargetPass]] = defaultdict(list)
-    for target in targets:
-        of_layers[id(target.context.split)].append(target)
-    return list(of_layers.values())
+def kept_bytes(context: JobContext, methods: int, batch: int) -> int:
+    """Return the bytes that a target keeps beside the pass. `batch`: rows in one pass."""
+    values = KEPT_VALUES * FLOAT32_BYTES * batch * context.split.place.units
+    groups = min(MOST_BYTES, BYTES * MOST_GROUPS * len(context.clusters) * context.units.count)
+    return methods * (values + groups)
+
+
+def _by_passes(numbers: Sequence[int], contexts: Sequence[JobContext]) -> list[list[int]]:
+    """Group the targets with these numbers and contexts by the splits that their passes share."""
+    groups: dict[tuple[Split, ...], list[int]] = defaultdict(list)
+    for number, context in zip(numbers, contexts, strict=True):
+        groups[context.shared_splits or (context.split,)].append(number)
+    return list(groups.values())

@@ -14,6 +14,7 @@ from unitrank_engine.reuse.parts import JobParts, PartStore
 from unitrank_engine.reuse.shared_controls import SharedControls
 from unitrank_engine.reuse.study import CachedStudy
 from unitrank_engine.stages.joint import JointTarget
+from unitrank_engine.stages.shared_passes import with_shared_passes
 from unitrank_engine.stages.target import TargetStages, counted_as
 from unitrank_schemas.results import JOINT
 from unitrank_tables import Table
@@ -61,7 +62,7 @@ class Stages:
     def __init__(self, contexts: Sequence[JobContext], store: PartStore, further: Mapping[str, Table]) -> None:
         batch = rows_at_once(contexts[0].program)
         baselines = find_baselines(contexts[0], batch)
-        of_layers = [context for context in contexts if not context.joint]
+        of_layers = with_shared_passes([context for context in contexts if not context.joint], baselines, batch)
         self.layers = {context.request.one_layer: _of_layer(context, baselines, batch, store, further) for context in of_layers}
         scored = [[target for target in layer.targets if isinstance(target, TargetStages)] for layer in self.layers.values()]
         for joint in contexts[len(of_layers) :]:

@@ -18,6 +18,7 @@ from unitrank_engine.job.targets import Fixed
 from unitrank_engine.methods.batch import Count, PathEnds, Point, gradients_of
 from unitrank_engine.methods.path.precision import Precision, computing
 from unitrank_engine.methods.position import Position
+from unitrank_engine.program.linearity.frontier import Frontier
 from unitrank_engine.program.split import Live
 
 
@@ -167,14 +168,11 @@ class InputWalk(Walk):
         return self.context.split.section_bytes
 
     def at(self, alphas: Sequence[float | Position]) -> tuple[Tensor, Live]:
-        split, pairs = self.context.split, zip(self.start, self.end, strict=True)
+        split = self.context.split
         if split.frontier is None:
-            return split.head(tuple(_between(start, end, alphas) for start, end in pairs))
-        read = zip(split.frontier.reads, pairs, strict=True)
-        # Inputs that no operation after the frontier reads are not interpolated.
-        inputs = tuple(_between(*pair, alphas) if needed else pair[1] for needed, pair in read)
-        values = zip(split.frontier.axes, self.affine_start, self.affine_end, strict=True)
-        return split.head_behind(inputs, tuple(_between(start, end, alphas, axis) for axis, start, end in values))
+            return split.head(inputs_between(self.start, self.end, alphas))
+        inputs = inputs_between(self.start, self.end, alphas, split.frontier.reads)
+        return split.head_behind(inputs, affine_between(split.frontier, self.affine_start, self.affine_end, alphas))
 
     def of(self, positions: Tensor) -> "Walk":
         rows, frontier = len(self.end[0]), self.context.split.frontier
@@ -186,6 +184,22 @@ class InputWalk(Walk):
         )
         fixed = self._fixed_of(positions)
         return replace(self, fixed=fixed, start=start, end=end, affine_start=affine_start, affine_end=affine_end)
+
+
+def inputs_between(start: Inputs, end: Inputs, alphas: Sequence[float | Position], reads: Sequence[bool] | None = None) -> Inputs:
+    """Return the inputs at these α: all examples once for each α.
+
+    `reads`: whether each input is read at all; others stay at `end`. By default all are read.
+    """
+    pairs = zip(start, end, reads or [True] * len(end), strict=True)
+    return tuple(_between(first, last, alphas) if needed else last for first, last, needed in pairs)
+
+
+def affine_between(
+    frontier: Frontier, start: tuple[Tensor, ...], end: tuple[Tensor, ...], alphas: Sequence[float | Position]
+) -> tuple[Tensor, ...]:
+    """Return the values at the frontier at these α, from those at both ends of the path."""
+    return tuple(_between(first, last, alphas, axis) for axis, first, last in zip(frontier.axes, start, end, strict=True))
 
 
 def input_walk(context: JobContext, ends: PathEnds, *, size: int, count: Count, precision: Precision) -> InputWalk:

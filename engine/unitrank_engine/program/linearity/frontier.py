@@ -24,6 +24,8 @@ class Frontier:
     The frontier also holds the graphs before and after these values.
     """
 
+    nodes: tuple[fx.Node, ...]
+    """The nodes of the values."""
     axes: list[int]
     """The axis of the batch in each of the values."""
     before: fx.GraphModule
@@ -63,4 +65,4 @@ def find_frontier(module: fx.GraphModule, goals: list[fx.Node], symbols: frozens
     if all(MOVING.match(operator_name(node)) for node in affine_nodes):
         return None
     axes = [axis for node in last if (axis := batch_axis(node, symbols)) is not None]
-    return Frontier(axes, extract(module, last), extract(module, goals, given=last))
+    return Frontier(tuple(last), axes, extract(module, last), extract(module, goals, given=last))
