@@ -130,7 +130,7 @@ class BatchPasses:
         return all_scores(makers, keys)
 
     def _groups(self, methods: Methods) -> dict[Key, "_Group"]:
-        """Return for each target and method its group: the same method for all targets of a layer."""
+        """Return for each target and method its group: this method for all targets of a layer."""
         groups: dict[Key, _Group] = {}
         for place in dict.fromkeys(target.context.split for target in self.targets):
             numbers = [number for number, target in enumerate(self.targets) if target.context.split is place]

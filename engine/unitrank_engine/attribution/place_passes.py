@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from unitrank_engine.job.baselines import Inputs
 from unitrank_engine.job.context import JobContext, shared_split
@@ -90,12 +90,12 @@ def _at_one_place(split: Split, inputs: Inputs) -> PlaceValues:
 
 def _affine(splits: Sequence[Split], inputs: Inputs) -> list[tuple[Tensor, ...]]:
     """The values at each frontier. Frontiers with the same nodes share their values."""
-    known: dict[object, tuple[Tensor, ...]] = {}
-    for split in splits:
-        key = None if split.frontier is None else split.frontier.nodes
-        if key not in known:
-            known[key] = split.affine(inputs)
-    return [known[None if split.frontier is None else split.frontier.nodes] for split in splits]
+    by_nodes: dict[tuple[fx.Node, ...], tuple[Tensor, ...]] = {(): ()}
+    nodes = [() if split.frontier is None else split.frontier.nodes for split in splits]
+    for split, key in zip(splits, nodes, strict=True):
+        if key not in by_nodes:
+            by_nodes[key] = split.affine(inputs)
+    return [by_nodes[key] for key in nodes]
 
 
 def _rows_first(place: Place, value: Tensor) -> Tensor:

@@ -52,14 +52,13 @@ class SharedSplit:
         self._tail = lay_out_gradients(extract(module, [output, *behind], given=given, inputs=False))
         self.frontier: Frontier | None = find_frontier(module, given, symbols)
 
-    def run(self, inputs: tuple[Tensor, ...], affine: tuple[Tensor, ...] | None = None) -> SharedValues:
+    def run(self, inputs: tuple[Tensor, ...], affine: tuple[Tensor, ...] = ()) -> SharedValues:
         """Pass these inputs through the model.
 
-        `affine`: the values at the frontier, where they are known.
+        `affine`: the values at the frontier; without them the pass computes them.
         """
         with torch.no_grad():
-            known = affine is not None and self.frontier is not None
-            given = list(self.frontier.behind(*inputs, *affine) if known and self.frontier and affine else self._head(*inputs))
+            given = list(self._head(*inputs) if self.frontier is None or not affine else self.frontier.behind(*inputs, *affine))
         for index in self._first:
             given[index] = given[index].detach().requires_grad_()
         with torch.enable_grad():
