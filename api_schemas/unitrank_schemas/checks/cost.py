@@ -1,7 +1,7 @@
 """The estimated cost of a job, in passes of one example through the whole model."""
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 from unitrank_schemas.checks.defaults import with_spacing
 from unitrank_schemas.facts.facts import (
@@ -29,27 +29,32 @@ def passes(request: JobRequest, facts: Facts) -> int:
         return 0
     tests, tails = 0.0, [max(0.0, 1.0 - each.layer.forward_cost) for each in places]
     rows, counts = row_count(request, facts), [unit_count(request, each.place) for each in places]
-    attribution = [_attribution(request, tail, units) for tail, units in zip(tails, counts, strict=True)]
+    attribution = _attribution(request, tails, counts)
     for tail, units in zip(tails, counts, strict=True):
         tests += _ablation(request, facts, units, tail) + _fidelity(request, facts, rows, tail)
         tests += _exact_effects(request, facts, units, tail) + _sanity(request, facts, units, tail)
     if request.joint:
         tests += _ablation(request, facts, sum(counts), max(tails))
-    scores = rows * (1.0 + explained_count(request, facts) * sum(attribution))
+    scores = rows * (1.0 + explained_count(request, facts) * attribution)
     return math.ceil(request.clusters.passes(facts) + scores + tests)
 
 
-def _attribution(request: JobRequest, tail: float, units: int) -> float:
-    """Passes of one example for all methods.
+def _attribution(request: JobRequest, tails: Sequence[float], units: Sequence[int]) -> float:
+    """Passes of one example for all methods at all layers.
 
     Methods with an equal `shared_as` share their passes, so only the largest number counts. For the
     class `each`, this is the number for one class.
+
+    `tails`: the share of the model's cost after each layer. `units`: the number of its units.
     """
     shared: dict[Hashable, float] = {}
-    for method in request.methods:
-        passes = with_spacing(method, request).passes(tail, units)
-        count = passes.count * (drawn_count(request.baseline) if method.passes_of_each_baseline() else 1)
-        shared[passes.shared_as] = max(count, shared.get(passes.shared_as, 0.0))
+    baselines = drawn_count(request.baseline)
+    for layer, (tail, count) in enumerate(zip(tails, units, strict=True)):
+        for method in request.methods:
+            passes = with_spacing(method, request).passes(tail, count)
+            times = passes.count * (baselines if method.passes_of_each_baseline() else 1)
+            key = (passes.shared_as, None if passes.between_layers and baselines == 1 else layer)
+            shared[key] = max(times, shared.get(key, 0.0))
     return sum(shared.values())
 
 
@@ -82,7 +87,7 @@ def _sanity(request: JobRequest, facts: Facts, units: int, tail: float) -> float
     ablation = request.ablation
     if ablation is None or ablation.sanity is None:
         return 0.0
-    attribution = row_count(request, facts) * explained_count(request, facts) * (2.0 + _attribution(request, tail, units))
+    attribution = row_count(request, facts) * explained_count(request, facts) * (2.0 + _attribution(request, [tail], [units]))
     # The true ranking is tested again, so that all areas come from equal passes.
     orders = (PERMUTED_MODELS + 1) * ranking_count(request, facts)
     return PERMUTED_MODELS * attribution + _tested(ablation, request, facts) * orders * len(ablation.counts_of(units)) * tail

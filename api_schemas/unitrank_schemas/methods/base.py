@@ -38,6 +38,8 @@ class MethodPasses:
 
     shared_as: Hashable
     count: float
+    between_layers: bool = False
+    """Whether the layers of one job share the passes, too."""
 
 
 class MethodBase(Schema):
@@ -101,7 +103,7 @@ class MethodBase(Schema):
 
         `tail`: the share of the model's cost after the place. `units`: the number of ranked units.
         """
-        return MethodPasses("gradient", (1.0 + BACKWARD) * tail)
+        return MethodPasses("gradient", (1.0 + BACKWARD) * tail, between_layers=True)
 
     def rounds(self) -> list[Self]:
         """The entries that the job tries in turn, the cheapest first; the last one is the entry.

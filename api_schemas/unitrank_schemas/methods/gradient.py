@@ -80,7 +80,8 @@ class GradientXDelta(MethodBase):
 
     def passes(self, tail: float, units: int) -> MethodPasses:
         both = 2 if self.at_point == "mean" else 1
-        return MethodPasses(("gradient", self.at_point) if self.at_point != "x" else "gradient", both * (1.0 + BACKWARD) * tail)
+        shared_as = ("gradient", self.at_point) if self.at_point != "x" else "gradient"
+        return MethodPasses(shared_as, both * (1.0 + BACKWARD) * tail, between_layers=True)
 
     def passes_of_each_baseline(self) -> bool:
         return self.at_point != "x"

@@ -42,7 +42,7 @@ class PathMethod(MethodBase):
     def passes(self, tail: float, units: int) -> MethodPasses:
         alone = self.tolerance is not None or self.spacing == "adaptive" or self.precision != "float32"
         shared_as = self.id if alone else ("path", self.steps, self.spacing)
-        return MethodPasses(shared_as, (self.steps + 1) * (1.0 + BACKWARD * tail))
+        return MethodPasses(shared_as, (self.steps + 1) * (1.0 + BACKWARD * tail), between_layers=not alone)
 
 
 class Conductance(PathMethod):
