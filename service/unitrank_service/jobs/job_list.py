@@ -41,7 +41,9 @@ def _filter(
     model: Annotated[
         str | None, Query(max_length=MOST_CHARACTERS, description="Only jobs of this model: a name, or `name@sha256:…`.")
     ] = None,
-    layer: Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="Only jobs on this layer.")] = None,
+    layer: Annotated[
+        str | None, Query(max_length=MOST_CHARACTERS, description="Only jobs that rank this layer, alone or among others.")
+    ] = None,
     dataset: Annotated[
         str | None, Query(max_length=MOST_CHARACTERS, description="Only jobs on this dataset: a name, or `name@sha256:…`.")
     ] = None,

@@ -9,7 +9,7 @@ from unitrank_schemas.jobs import JobStatus
 from unitrank_schemas.result_text import number
 from unitrank_schemas.results import VERDICT_LABELS
 from unitrank_service.jobs.job_list import METADATA, MOST_ENTRIES, MOST_WORDS
-from unitrank_service.web.job_view import STATES, percent
+from unitrank_service.web.job_view import STATES, layers_in_words, percent
 from unitrank_store.jobs.listing.job_filter import JobFilter
 from unitrank_store.jobs.listing.lines import JobLine
 from unitrank_store.jobs.listing.listing import MOST_CHARACTERS, tags_of
@@ -79,17 +79,19 @@ def line_view(line: JobLine) -> Json:
     # A single text is the name of a field of the dataset, which the list does not read.
     classes = listing["metadata"].get("classes", [])
     names = given_names(classes) if len(classes) > 1 else {}
+    layers = listing.get("layers") or [listing["layer"]]
     return {
         "id": line.id,
         "status": line.status,
         "state": STATES[line.status],
         "ended": line.ended,
-        "title": listing.get("name") or f"{listing['layer']} of {listing['model'].partition('@')[0]}",
+        "title": listing.get("name") or f"{layers_in_words(layers)} of {listing['model'].partition('@')[0]}",
         "tags": listing.get("tags", []),
         "notes": listing.get("notes", ""),
         "model": listing["model"].partition("@")[0],
         "dataset": (listing.get("dataset") or "in the request").partition("@")[0],
-        "layer": listing["layer"],
+        "layer": layers_in_words(layers),
+        "layers": ", ".join(layers),
         "methods": listing.get("methods", []),
         "submitted_by": listing.get("submitted_by") or "–",
         "created_at": line.created_at,

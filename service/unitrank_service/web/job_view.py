@@ -1,7 +1,7 @@
 """The values that the page shows of a job: its state, and the parts of its result."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,12 +40,15 @@ STATES = {
     "timed_out": "timed out",
 }
 MOST_MAPS = 12
+MOST_NAMED = 3
+"""Layers in the title of a job."""
 
 
 def job_line(record: JobRecord) -> Json:
     """The values of a job's row in the list."""
     request = record.request
     dataset = request["dataset"]
+    layers = request["layer"] if isinstance(request["layer"], list) else [request["layer"]]
     methods = [
         entry["name"] + (f" ({entry['statistic']})" if entry.get("statistic", "mean") != "mean" else "")
         for entry in request["methods"]
@@ -57,13 +60,24 @@ def job_line(record: JobRecord) -> Json:
         "ended": record.ended,
         "model": request["model"],
         "dataset": dataset if isinstance(dataset, str) else None,
-        "layer": request["layer"],
+        "layer": layers_in_words(layers),
+        "layers": layers,
         "methods": methods,
         "created_at": record.created_at,
         "seconds": (record.finished_at - record.started_at) if record.finished_at and record.started_at else None,
         "percent": percent(record.progress) if record.status == "running" else None,
         "problem": (record.problem or {}).get("title"),
     }
+
+
+def layers_in_words(layers: Sequence[str]) -> str:
+    """The names of a job's layers, in short for many.
+
+    >>> layers_in_words(["a", "b"]), layers_in_words(["a", "b", "c", "d", "e"])
+    ('a, b', 'a, b, c and 2 more')
+    """
+    more = len(layers) - MOST_NAMED
+    return ", ".join(layers[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def percent(progress: Json | None) -> int | None:

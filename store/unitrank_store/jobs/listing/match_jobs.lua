@@ -34,6 +34,23 @@ local function names(reference, name)
   return type(reference) == 'string' and (reference == name or string.match(reference, '^[^@]*') == name)
 end
 
+-- `pattern`: a name in which `*` matches any characters. A job that was sent before its model was
+-- ready lists its patterns.
+local function is_like(layer, pattern)
+  if layer == pattern then return true end
+  if not string.find(pattern, '*', 1, true) then return false end
+  local escaped = string.gsub(string.gsub(pattern, '[%^%$%(%)%%%.%[%]%+%-%?]', '%%%0'), '%*', '.*')
+  return string.find(layer, '^' .. escaped .. '$') ~= nil
+end
+
+-- The listings of older versions have no `layers`.
+local function has_layer(listing)
+  for _, layer in ipairs(listing.layers or {listing.layer}) do
+    if type(layer) == 'string' and is_like(wanted.layer, layer) then return true end
+  end
+  return false
+end
+
 local function has_verdict(summary)
   if wanted.verdict == 'robust' then return summary.robust == true end
   if wanted.verdict == 'fragile' then return summary.verdict == 'better_than_random' and summary.robust == false end
@@ -62,7 +79,7 @@ local needs_listing = wanted.model or wanted.dataset or wanted.layer or next(wan
 local function fits(listing)
   return (not wanted.model or names(listing.model, wanted.model))
     and (not wanted.dataset or names(listing.dataset, wanted.dataset))
-    and (not wanted.layer or listing.layer == wanted.layer)
+    and (not wanted.layer or has_layer(listing))
     and has_metadata(listing.metadata or {})
 end
 

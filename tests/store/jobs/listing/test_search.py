@@ -195,3 +195,28 @@ def test_metadata_when_the_job_is_deleted_meanwhile_then_it_stays_deleted(jobs: 
         jobs.edit_metadata("a", edit)
 
     assert not connection.exists(keyspace.record("job", "a"))
+
+
+@pytest.mark.parametrize(
+    ("layer", "selected"),
+    [
+        ("conv1", "cba"),
+        ("fc", "bx"),
+        ("conv2", "c"),
+        ("block.1.mlp", "d"),
+        ("block.1xmlp", ""),
+        ("x, fc", ""),
+        ("*", ""),
+        ("", ""),
+    ],
+)
+def test_list_when_jobs_have_several_layers_then_each_of_them_is_found(
+    jobs: JobStore, connection: redis.Redis, layer: str, selected: str
+) -> None:
+    for id, layers in {"a": "conv1", "b": ["conv1", "fc"], "c": "conv*", "d": ["block.*.mlp", "a+b"], "x": "fc"}.items():
+        jobs.create(REQUEST | {"layer": layers}, id=id)
+    # An older version wrote this listing.
+    key = keyspace.record("job", "x")
+    connection.hset(key, "listing", '{"model": "net", "layer": "fc", "dataset": "digits", "metadata": {}}')
+
+    assert sorted(ids(jobs, layer=layer)) == sorted(selected)
