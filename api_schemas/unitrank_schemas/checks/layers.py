@@ -4,11 +4,9 @@ import re
 from collections.abc import Iterator
 
 from unitrank_schemas.facts.facts import Facts, Flaw, layer_named, place_of
-from unitrank_schemas.jobs import MOST_LAYERS, JobRequest
+from unitrank_schemas.jobs import MOST_LAYERS, WILDCARD, JobRequest
 from unitrank_schemas.models import Manifest
 from unitrank_schemas.results.result import JOINT
-
-WILDCARD = "*"
 
 
 def with_layers(request: JobRequest, manifest: Manifest) -> JobRequest:

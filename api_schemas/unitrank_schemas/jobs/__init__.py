@@ -13,12 +13,22 @@ from unitrank_schemas.jobs.job import (
     Progress,
     job_summary,
 )
-from unitrank_schemas.jobs.request import METADATA_BYTES, MOST_LAYERS, JobRequest, Place, Preprocess, Webhook, checked_metadata
+from unitrank_schemas.jobs.request import (
+    METADATA_BYTES,
+    MOST_LAYERS,
+    WILDCARD,
+    JobRequest,
+    Place,
+    Preprocess,
+    Webhook,
+    checked_metadata,
+)
 
 __all__ = [
     "ENDED",
     "METADATA_BYTES",
     "MOST_LAYERS",
+    "WILDCARD",
     "DryRun",
     "Estimate",
     "Groups",

@@ -12,15 +12,18 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from unitrank_schemas.base import Schema
-from unitrank_schemas.jobs.request import JobRequest
+from unitrank_schemas.jobs.request import WILDCARD, JobRequest
 
 SHARDS = "dataset.format=shards"
 """Name of a form of the data, which a worker must know like an option."""
+LAYERS = "layer=list"
+"""Name of several layers in one request, which older workers know as one layer only."""
 
 
 def chosen_options(request: JobRequest) -> list[str]:
     """Return the names of the options whose values are not their defaults."""
-    return sorted(set(_chosen(request, "")))
+    has_layers = isinstance(request.layer, list) or WILDCARD in request.layer
+    return sorted({*_chosen(request, ""), *([LAYERS] if has_layers else [])})
 
 
 @cache
@@ -28,7 +31,7 @@ def known_options() -> frozenset[str]:
     """Return the names of all options and forms of data that this version knows."""
     # Schemas may contain themselves: each is read once for each field that holds it.
     waiting: list[tuple[type[Schema], str]] = [(JobRequest, "")]
-    names, read = {SHARDS}, set[tuple[type[Schema], str]]()
+    names, read = {SHARDS, LAYERS}, set[tuple[type[Schema], str]]()
     while waiting:
         schema, holder = place = waiting.pop()
         if place in read:

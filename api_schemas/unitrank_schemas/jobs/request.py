@@ -18,6 +18,8 @@ Place = Literal["output", "input"]
 LayerName = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 MOST_LAYERS = 64
 """Largest number of layers of a job."""
+WILDCARD = "*"
+"""Matches any characters in the name of a layer."""
 
 METADATA_BYTES = 64 * 1024
 """Largest size of a job's metadata as JSON. It is stored and returned with the job."""

@@ -8,7 +8,7 @@ from copy import copy
 from typing import BinaryIO, cast
 
 from unitrank_schemas.checks import nearest
-from unitrank_schemas.checks.layers import WILDCARD
+from unitrank_schemas.jobs import WILDCARD
 from unitrank_schemas.results import JOINT
 from unitrank_service.errors import HttpProblem
 from unitrank_service.results.layers.layer_parts import part_names, part_of

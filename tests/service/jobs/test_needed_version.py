@@ -4,10 +4,10 @@ import json
 
 import httpx
 
-from tests.service.conftest import Served, assert_problem, job
+from tests.service.conftest import Served, assert_problem, job, put_dataset, put_model
 from tests.service.jobs.conftest import post
 from unitrank_schemas.base import Json
-from unitrank_schemas.jobs.options import SHARDS, known_options
+from unitrank_schemas.jobs.options import LAYERS, SHARDS, known_options
 from unitrank_store.redis import keyspace
 
 
@@ -59,3 +59,18 @@ def test_job_when_its_dataset_has_a_format_of_a_newer_version_then_is_refused(cl
 
     assert_problem(answer, 503, "service_too_old")
     assert "'hologram'" in answer.json()["detail"]
+
+
+def test_job_when_it_has_several_layers_then_names_the_list(client: httpx.Client, served: Served) -> None:
+    one = post(client, seed=11)["id"]
+    listed = post(client, layer=["conv1", "fc"], joint=True, seed=12)["id"]
+
+    assert LAYERS not in options(served, one)
+    assert {LAYERS, "joint"} <= set(options(served, listed)) <= known_options()
+
+
+def test_job_when_a_pattern_waits_for_its_model_then_names_the_list(client: httpx.Client, served: Served) -> None:
+    put_dataset(client)
+    put_model(client)
+
+    assert LAYERS in options(served, client.post("/v1/jobs", json=job(layer="conv*")).json()["id"])
