@@ -6,6 +6,7 @@ from math import inf
 from statistics import fmean, median_high
 
 from unitrank_schemas.results import Ranking, Result, Verdict
+from unitrank_schemas.verdict_text import leading
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class LayerLine:
 def layer_lines(results: Mapping[str, Result], ranking: str | None = None, cluster: str | None = None) -> list[LayerLine]:
     """Return a line for each layer that has the ranking.
 
-    `results`: layer → its result. `ranking`: None takes the first of each layer's leaderboard.
+    `results`: layer → its result. `ranking`: None takes the ranking that each layer's verdict names
+    first.
     `cluster`: None takes all together. Raises KeyError for an unknown cluster.
     """
     chosen = ((name, result, _ranking(result, ranking)) for name, result in results.items())
@@ -45,8 +47,9 @@ def layer_lines(results: Mapping[str, Result], ranking: str | None = None, clust
 
 
 def _ranking(result: Result, name: str | None) -> Ranking | None:
-    wanted = name or (result.leaderboard[0].ranking if result.leaderboard else result.rankings[0].id)
-    return next((each for each in result.rankings if each.id == wanted), None)
+    if name is None:
+        return leading(result) if result.leaderboard else result.rankings[0]
+    return next((each for each in result.rankings if each.id == name), None)
 
 
 def _line(layer: str, result: Result, ranking: Ranking, cluster: str | None) -> LayerLine:

@@ -2,7 +2,7 @@
 
 from unitrank_plots.choice import Choice, NoPicture
 
-__all__ = ["PICTURES", "Choice", "NoPicture"]
+__all__ = ["LAYERED", "PICTURES", "Choice", "NoPicture"]
 
 PICTURES = {
     "ablation": "unitrank_plots.ablation:ablation",
@@ -17,3 +17,6 @@ PICTURES = {
 
 `unitrank_plots.figures` imports the functions; only then is matplotlib loaded.
 """
+
+LAYERED = {"layers": "unitrank_plots.layers:layers"}
+"""Name of a picture of a job with several layers → its function."""

@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 from starlette.concurrency import run_in_threadpool
 
 import unitrank_plots
-from unitrank_plots.values import values_of
+from unitrank_plots.values import values_of, values_of_layers
+from unitrank_schemas.results import LayeredResult
 from unitrank_service.http.responses import encoded
 from unitrank_service.results.layers.local_arrays import LocalArrays
-from unitrank_service.results.parsed_result import parsed_result
+from unitrank_service.results.parsed_result import parsed_layers, parsed_result
 from unitrank_service.results.turns import Turns
 
 T = TypeVar("T")
@@ -120,6 +121,8 @@ def plot(summary: bytes, arrays: LocalArrays, name: str, form: str, choice: unit
 
     The process that draws runs this function. Raises NoPicture where the result has no such plot.
     """
+    if name in unitrank_plots.LAYERED:
+        return _plot_of_layers(parsed_layers(summary), name, form, choice)
     with arrays.open() as file:
         if form == "json":
             return encoded(values_of(name, parsed_result(summary), file.mapped(), choice))
@@ -127,3 +130,11 @@ def plot(summary: bytes, arrays: LocalArrays, name: str, form: str, choice: unit
         from unitrank_plots.figures import draw, rendered
 
         return rendered(draw(name, parsed_result(summary), file.mapped(), choice), form, choice.style)
+
+
+def _plot_of_layers(result: LayeredResult, name: str, form: str, choice: unitrank_plots.Choice) -> bytes:
+    if form == "json":
+        return encoded(values_of_layers(name, result, choice))
+    from unitrank_plots.figures import draw_layers, rendered
+
+    return rendered(draw_layers(name, result, choice), form, choice.style)

@@ -1,18 +1,31 @@
 """Reads the summary of a result, which a worker of another version may have written."""
 
-from pydantic import ValidationError
+from typing import TypeVar
 
-from unitrank_schemas.results import Result
+from pydantic import BaseModel, ValidationError
+
+from unitrank_schemas.results import LayeredResult, Result
 from unitrank_service.errors import HttpProblem
+
+T = TypeVar("T", bound=BaseModel)
 
 
 def parsed_result(summary: bytes) -> Result:
-    """Return the result without the fields that this version does not know.
+    """Return the result of one layer without the fields that this version does not know.
 
     `summary`: the result as JSON. Raises HttpProblem for a result that this version cannot read.
     """
+    return _parsed(summary, Result)
+
+
+def parsed_layers(summary: bytes) -> LayeredResult:
+    """Return the result of several layers, as `parsed_result` does."""
+    return _parsed(summary, LayeredResult)
+
+
+def _parsed(summary: bytes, schema: type[T]) -> T:
     try:
-        return Result.model_validate_json(summary, extra="ignore")
+        return schema.model_validate_json(summary, extra="ignore")
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))
         detail = (

@@ -104,7 +104,8 @@ async def plot_response(
     the heatmap is drawn over the input. `owner`: id of the request's key.
     Raises HttpProblem where the job has no result, or the result has no such plot.
     """
-    record, stored, classes = await run_sync(_stored, id, layer, stores, limiter=stores.threads)
+    whole = name in unitrank_plots.LAYERED
+    record, stored, classes = await run_sync(_stored, id, layer, stores, whole, limiter=stores.threads)
     choice = replace(choice, classes=classes)
     tag = f'"{id}.{hashlib.sha256(repr((name, form, choice, overlay, layer)).encode()).hexdigest()[:24]}"'
     if client_has(request, tag):
@@ -132,10 +133,16 @@ async def report_response(id: str, layer: str | None, *, owner: str, stores: Plo
     return Response(page, headers=headers, media_type="text/html; charset=utf-8")
 
 
-def _stored(id: str, layer: str | None, stores: PlotStores) -> tuple[JobRecord, StoredResult, Mapping[str, str]]:
+def _stored(
+    id: str, layer: str | None, stores: PlotStores, whole: bool = False
+) -> tuple[JobRecord, StoredResult, Mapping[str, str]]:
+    """The result of a layer, or with `whole` that of all layers. Raises HttpProblem."""
     record = stores.jobs.get(id)
-    stored = StoredResult(record, stores.results, stores.jobs.result_ttl).of_layer(layer)
-    return record, stored, stores.class_names.of_job(record, stores.datasets)
+    stored = StoredResult(record, stores.results, stores.jobs.result_ttl)
+    if whole and not stored.parts:
+        raise HttpProblem("one_layer", "the job ranks one layer; post a job with a list of layers")
+    of_layer = stored.of_layer(layer)
+    return record, stored if whole else of_layer, stores.class_names.of_job(record, stores.datasets)
 
 
 def _files(stored: StoredResult, files: ExitStack) -> tuple[bytes, LocalArrays]:

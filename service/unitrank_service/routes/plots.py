@@ -17,7 +17,8 @@ from unitrank_service.results.plots import TYPES, plot_response, report_response
 
 router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)
 
-NAMES = ", ".join(f"`{name}`" for name in unitrank_plots.PICTURES)
+PLOTS = (*unitrank_plots.PICTURES, *unitrank_plots.LAYERED)
+NAMES = ", ".join(f"`{name}`" for name in PLOTS)
 CONTENT = {kind: {"schema": BINARY} for kind in TYPES.values() if kind != JSON}
 VALUES = {"schema": {"$ref": "#/components/schemas/Plot"}, "example": examples.PLOT}
 
@@ -50,10 +51,12 @@ async def get_picture(
     """Get a plot of a result, as a picture or as the values that it shows.
 
     The plots are the curves of the ablation, the importance, a heatmap, the leaderboard, the
-    agreement and the differences of the rankings, and the specificity of one ranking.
+    agreement and the differences of the rankings, and the specificity of one ranking. The plot
+    `layers` shows all layers of a job with several: their area, their selectivity, and the share of
+    units that keep 90 % of the score.
     """
-    if name not in unitrank_plots.PICTURES or form not in TYPES:
-        names = ", ".join(unitrank_plots.PICTURES)
+    if name not in PLOTS or form not in TYPES:
+        names = ", ".join(PLOTS)
         detail = f"plot {f'{name}.{form}'[:100]!r} does not exist; use {names}, with .png, .svg or .json"
         raise HttpProblem("not_found", detail)
     choice = unitrank_plots.Choice(cluster, ranking, channel, example, style=style)

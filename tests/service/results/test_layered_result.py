@@ -10,6 +10,7 @@ import pytest
 
 from tests.service.conftest import Served, assert_problem, job
 from tests.service.results import layered
+from tests.service.results.conftest import succeeded
 from tests.service.results.layered import CLUSTERS, COUNTS, METHODS, importance
 from unitrank_schemas.results import LayeredResult, Result
 from unitrank_service.results.layers.layer_arrays import names_of_layer
@@ -100,8 +101,6 @@ def test_result_of_layers_when_a_name_is_unknown_then_is_404_with_the_nearest(
 
 
 def test_result_of_one_layer_when_layer_is_named_then_only_its_own_is_accepted(client: httpx.Client, served: Served) -> None:
-    from tests.service.results.conftest import succeeded
-
     id = succeeded(client, served)
 
     assert result(client, id, layer="conv1") == result(client, id)
@@ -190,3 +189,38 @@ def test_names_when_one_layer_begins_like_another_then_the_longest_name_owns_the
 
 def test_job_with_joint_when_it_has_one_layer_then_is_422(client: httpx.Client, served: Served, done: str) -> None:
     assert_problem(client.post("/v1/jobs", json=job(joint=True)), 422, "joint_needs_layers", "/joint")
+
+
+@pytest.mark.parametrize("cluster", [None, "a", "=b"])
+@pytest.mark.parametrize("ranking", [None, "activation"])
+def test_plot_of_layers_when_asked_for_then_has_the_numbers_of_the_result(
+    client: httpx.Client, done: str, ranking: str | None, cluster: str | None
+) -> None:
+    query = {name: value for name, value in (("ranking", ranking), ("cluster", cluster)) if value}
+    area, selectivity, share = client.get(f"/v1/jobs/{done}/plots/layers.json", params=query).json()["panels"]
+    picture = client.get(f"/v1/jobs/{done}/plots/layers.svg", params=query)
+
+    assert picture.headers["content-type"].startswith("image/svg+xml")
+    assert area["labels"] == ["conv1", "fc"]
+    assert area["groups"] == (["undecided"] * 2 if ranking else ["better than random"] * 2)
+    for place, layer in enumerate(("conv1", "fc")):
+        stored = next(each for each in layered.part(layer)["rankings"] if each["id"] == (ranking or "gradient"))
+        per_cluster, selected = stored["clusters"], stored["specificity"]["selectivity"]
+        if cluster:
+            study = per_cluster[cluster]["ablation"]
+            expected = (study["most"]["area"], selected[cluster], study["units_for_90"] / COUNTS[layer])
+        else:
+            needed = max(each["ablation"]["units_for_90"] for each in per_cluster.values())
+            expected = (stored["overall"]["area"], sum(selected.values()) / 2, needed / COUNTS[layer])
+        assert (area["values"][place], selectivity["values"][place], share["values"][place]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("query", "code"), [("ranking=x", "ranking_not_found"), ("cluster=x", "cluster_not_found"), ("layer=x", "layer_not_found")]
+)
+def test_plot_of_layers_when_a_name_is_unknown_then_is_404(client: httpx.Client, done: str, query: str, code: str) -> None:
+    assert_problem(client.get(f"/v1/jobs/{done}/plots/layers.json?{query}"), 404, code)
+
+
+def test_plot_of_layers_when_the_job_has_one_layer_then_says_so(client: httpx.Client, served: Served) -> None:
+    assert_problem(client.get(f"/v1/jobs/{succeeded(client, served)}/plots/layers.png"), 422, "one_layer")

@@ -1,0 +1,94 @@
+"""The answer of a job with several layers: at which layer few units decide the score most."""
+
+from collections.abc import Sequence
+
+from unitrank_schemas.answer import Answer, Light
+from unitrank_schemas.layer_lines import LayerLine
+from unitrank_schemas.result_text import number
+
+QUESTION = "Where in the network do few units decide the score{}?"
+EVERY_LAYER = "Each layer passes on the whole score. The layers differ in how few units carry it."
+
+
+def layer_answer(lines: Sequence[LayerLine], cluster: str | None = None, *, in_sample: bool = False) -> Answer:
+    """Return the answer. `lines`: those of the layers, without the units of all layers together.
+
+    `cluster`: the cluster that the lines are about; None for all together. `in_sample`: whether the
+    lists were tested on the examples that made them.
+    """
+    question = QUESTION.format("" if cluster is None else f" of cluster {cluster}")
+    if all(line.verdict is None for line in lines):
+        step = "Submit the job again with its test: leave the field ablation at its default."
+        return Answer(
+            "grey", "", question, "Not tested", "The job did not test its lists, so it cannot compare the layers.", [step]
+        )
+    if in_sample:
+        reason = "The lists were tested on the examples that made them, or may have been. There even a list of noise passes."
+        return Answer("amber", "", question, "Not shown", reason, ["Submit the job again with ablation.split: half."])
+    passed = sorted((line for line in lines if _passed(line)), key=lambda line: -(line.area or 0.0))
+    if not passed:
+        return _none_passed(lines, question)
+    first, second = passed[0], passed[1] if len(passed) > 1 else None
+    tied = [line for line in passed if _tied(first, line)]
+    word = f"Mostly at layer {first.layer}" if len(tied) == 1 else f"About equally at {_listed([line.layer for line in tied])}"
+    reason = _reason(first, second, tied, len(lines))
+    return Answer(_light(first, tied), first.ranking, question, word, f"{reason} {EVERY_LAYER}", _steps(first, cluster))
+
+
+def _passed(line: LayerLine) -> bool:
+    return line.verdict == "better_than_random" and line.area is not None
+
+
+def _none_passed(lines: Sequence[LayerLine], question: str) -> Answer:
+    undecided = [line.layer for line in lines if line.verdict == "undecided"]
+    if undecided:
+        reason = f"At no layer the best list passed its test; at {len(undecided)} of {len(lines)} the test is too small to decide."
+        step = "Submit the job again with more examples in each cluster, or with more random orders."
+        return Answer("grey", "", question, "Not known", reason, [step])
+    reason = "At no layer the best list lowered the score faster than random orders did."
+    return Answer("red", "", question, "Not shown", reason, ["Try other methods, other layers, or whole channels as units."])
+
+
+def _tied(first: LayerLine, line: LayerLine) -> bool:
+    """Whether the areas of two layers differ by no more than the noise of random orders.
+
+    A cluster has no such number: equal areas alone are tied.
+    """
+    noise = max(first.noise or 0.0, line.noise or 0.0)
+    return (first.area or 0.0) - (line.area or 0.0) <= noise
+
+
+def _light(first: LayerLine, tied: Sequence[LayerLine]) -> Light:
+    return "green" if first.robust and len(tied) == 1 else "amber"
+
+
+def _reason(first: LayerLine, second: LayerLine | None, tied: Sequence[LayerLine], count: int) -> str:
+    doubts = "" if first.robust is not False else " Not every check of this list agrees."
+    if len(tied) > 1:
+        return f"The areas of these layers differ by no more than the noise of random orders ({_areas(tied)}).{doubts}"
+    if second is None:
+        return f"It is the only one of {count} layers whose best list is better than random (area {number(first.area)}).{doubts}"
+    return (
+        f"Replacing the first units of the list {first.ranking} at {first.layer} lowers the score faster than at the other "
+        f"layers: its area is {number(first.area)}, and the next is {number(second.area)} at {second.layer}.{doubts}"
+    )
+
+
+def _areas(lines: Sequence[LayerLine]) -> str:
+    return ", ".join(f"{line.layer} {number(line.area)}" for line in lines[:4])
+
+
+def _steps(first: LayerLine, cluster: str | None) -> list[str]:
+    where = "" if cluster is not None else " in at least half of the clusters"
+    steps = [f"Look at the units of layer {first.layer} first."]
+    if first.units_for_90 is not None:
+        steps.append(f"The first {first.units_for_90} of its {first.count} units keep 90\u00a0% of the score{where}.")
+    return steps
+
+
+def _listed(names: Sequence[str]) -> str:
+    first = list(names[:3])
+    more = len(names) - len(first)
+    if more:
+        return ", ".join(first) + f" and {more} more layers"
+    return " and ".join([", ".join(first[:-1]), first[-1]] if len(first) > 1 else first)

@@ -1,0 +1,65 @@
+"""The answer of a job with several layers says no more than its numbers show."""
+
+from typing import Any
+
+import pytest
+
+from unitrank_schemas.layer_answer import EVERY_LAYER, layer_answer
+from unitrank_schemas.layer_lines import LayerLine
+
+
+def line(layer: str, area: float | None, verdict: Any = "better_than_random", **changes: Any) -> LayerLine:
+    values = {"ranking": "conductance", "robust": True, "noise": 0.01, "selectivity": 0.1, "units_for_90": 5, "count": 50}
+    return LayerLine(layer=layer, area=area, verdict=verdict, **(values | changes))
+
+
+def test_answer_when_one_layer_leads_by_more_than_noise_then_names_it() -> None:
+    answer = layer_answer([line("a", 0.4), line("b", 0.9, units_for_90=7), line("c", 0.6)])
+
+    assert (answer.light, answer.word, answer.ranking) == ("green", "Mostly at layer b", "conductance")
+    assert "0.9, and the next is 0.6 at c" in answer.reason
+    assert answer.reason.endswith(EVERY_LAYER)
+    assert "first 7 of its 50 units" in answer.steps[1]
+
+
+def test_answer_when_areas_differ_by_noise_then_names_all_of_them() -> None:
+    answer = layer_answer([line("a", 0.85, noise=0.06), line("b", 0.9), line("c", 0.4)])
+
+    assert (answer.light, answer.word) == ("amber", "About equally at b and a")
+    assert "no more than the noise of random orders (b 0.9, a 0.85)" in answer.reason
+
+
+def test_answer_when_the_largest_area_is_not_better_than_random_then_another_layer_leads() -> None:
+    answer = layer_answer([line("a", 0.95, "undecided"), line("b", 0.3, robust=False)])
+
+    assert (answer.light, answer.word) == ("amber", "Mostly at layer b")
+    assert "only one of 2 layers whose best list is better than random (area 0.3)" in answer.reason
+    assert "Not every check" in answer.reason
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "light", "word"),
+    [
+        (["no_better_than_random", "worse_than_random"], "red", "Not shown"),
+        (["no_better_than_random", "undecided"], "grey", "Not known"),
+        ([None, None], "grey", "Not tested"),
+    ],
+)
+def test_answer_when_no_layer_is_better_than_random_then_names_none(verdicts: list[Any], light: str, word: str) -> None:
+    answer = layer_answer([line("a", 0.9, verdicts[0]), line("b", 0.8, verdicts[1])])
+
+    assert (answer.light, answer.word, answer.ranking) == (light, word, "")
+
+
+def test_answer_when_the_test_is_in_sample_then_names_no_layer() -> None:
+    answer = layer_answer([line("a", 0.9), line("b", 0.8)], in_sample=True)
+
+    assert (answer.light, answer.word) == ("amber", "Not shown")
+
+
+def test_answer_when_about_one_cluster_then_says_so() -> None:
+    answer = layer_answer([line("a", 0.9, robust=None, noise=None), line("b", 0.8, robust=None, noise=None)], "3 (dog)")
+
+    assert answer.question == "Where in the network do few units decide the score of cluster 3 (dog)?"
+    assert (answer.light, answer.word) == ("amber", "Mostly at layer a")
+    assert not any("half of the clusters" in step for step in answer.steps)
