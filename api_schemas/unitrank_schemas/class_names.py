@@ -5,7 +5,7 @@ from typing import Any
 
 from unitrank_schemas.base import Schema
 from unitrank_schemas.methods import CLASS_MARK
-from unitrank_schemas.results import Ranking, Result, Specificity, Warn
+from unitrank_schemas.results import LayeredResult, Ranking, Result, Specificity, Warn
 
 OF_CLASSES = ("label", "prediction")
 """Kinds of clusters that have the numbers of classes as their names."""
@@ -48,14 +48,15 @@ def renamed(result: Result, classes: Mapping[str, str]) -> tuple[Mapping[str, st
     return rankings, {each.name: named(each.name, of_clusters) for each in result.clusters}
 
 
-def of_classes(result: Result) -> bool:
+def of_classes(result: Result | LayeredResult) -> bool:
     """Return whether the clusters of the result are classes."""
     return (result.provenance.options.get("clusters") or {}).get("by") in OF_CLASSES
 
 
-def shows_classes(result: Result) -> bool:
+def shows_classes(result: Result | LayeredResult) -> bool:
     """Return whether a cluster or a ranking of the result is named by the number of a class."""
-    return of_classes(result) or any(each.target_class is not None for each in result.rankings)
+    parts = result.parts().values() if isinstance(result, LayeredResult) else [result]
+    return of_classes(result) or any(each.target_class is not None for part in parts for each in part.rankings)
 
 
 def with_class_names(result: Result, classes: Mapping[str, str]) -> Result:

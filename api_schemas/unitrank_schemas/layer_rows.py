@@ -38,8 +38,11 @@ class LayerRow:
 
 
 def layer_rows(result: LayeredResult) -> list[LayerRow]:
-    """The rows of the layers in the order of the request, then that of `joint`."""
-    return [layer_row(name, part) for name, part in result.parts().items()]
+    """The rows of the layers in the order of the request, then that of `joint`.
+
+    A selected part of a result may leave out all rankings of a layer, and so its row.
+    """
+    return [layer_row(name, part) for name, part in result.parts().items() if part.rankings]
 
 
 def layer_row(name: str, part: LayerResult) -> LayerRow:

@@ -6,15 +6,17 @@ import math
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from unitrank.errors import NotPossible
-from unitrank.results import JobResult
+from unitrank.results import JobResult, LayeredJobResult
 from unitrank_schemas.results import Leader, Ranking
 
-Table = dict[str, list[Any]]
+Row = dict[str, Any]
+"""Column of a table → its value."""
 
 # The longest name that MLflow accepts, and the characters that MLflow rejects.
 LONGEST_NAME = 250
@@ -24,7 +26,8 @@ REJECTED = re.compile(r"[^A-Za-z0-9_.\- ]")
 def log_job(result: JobResult, run_id: str | None = None, folder: str = "unitrank") -> None:
     """Logs a result to a run of MLflow. Raises NotPossible if MLflow is not installed.
 
-    Without pandas the tables are left out, and without matplotlib the plots.
+    Without pandas the tables are left out, and without matplotlib the plots. For a job on several
+    layers the name of the layer comes before the name of each number, tag and plot.
 
     Args:
         result: the result of a job.
@@ -40,16 +43,27 @@ def log_job(result: JobResult, run_id: str | None = None, folder: str = "unitran
     client = mlflow.MlflowClient()
     for name, value in _tags(result).items():
         client.set_tag(run, f"unitrank.{name}", value)
-    for name, table in {"leaderboard": _leaderboard(result), "clusters": _clusters(result)}.items():
-        _log_table(client, run, table, f"{folder}/{name}.json")
+    for name, rows in {"leaderboard": _leaderboard(result), "clusters": _clusters(result), "layers": _layers(result)}.items():
+        _log_table(client, run, rows, f"{folder}/{name}.json")
     with tempfile.TemporaryDirectory(prefix="unitrank-") as files:
         _write(result, Path(files))
         client.log_artifacts(run, files, folder)
 
 
 def _metrics(result: JobResult) -> dict[str, float]:
-    numbers = {leader.ranking: _numbers(leader, result.rankings[leader.ranking]) for leader in result.leaderboard}
-    return {clean(f"unitrank.{id}.{name}"): value for id, values in numbers.items() for name, value in values.items()}
+    return {
+        clean(f"unitrank.{prefix}{leader.ranking}.{name}"): value
+        for prefix, part in _parts(result)
+        for leader in part.leaderboard
+        for name, value in _numbers(leader, part.rankings[leader.ranking]).items()
+    }
+
+
+def _parts(result: JobResult) -> list[tuple[str, JobResult]]:
+    """The parts of a result, each with the beginning of its names."""
+    if not isinstance(result, LayeredJobResult):
+        return [("", result)]
+    return [(f"{name}.", part) for name, part in result.parts.items()]
 
 
 def clean(name: str) -> str:
@@ -70,43 +84,59 @@ def _numbers(leader: Leader, ranking: Ranking) -> dict[str, float]:
 
 
 def _tags(result: JobResult) -> dict[str, str]:
-    summary = result.summary
-    verdict = next((leader.verdict for leader in result.leaderboard if leader.ranking == result.best), None)
-    return {
+    summary = result.layered_summary if isinstance(result, LayeredJobResult) else result.summary
+    tags = {
         "job": summary.job,
         "model": summary.model.digest,
         "dataset": summary.dataset.digest,
-        "layer": summary.layer.name,
-        "best": result.best,
-        "verdict": verdict or "not_tested",
-        "warnings": ", ".join(sorted({warn.code for warn in result.warnings})) or "none",
+        "layer": ", ".join(result.layers),
+        "warnings": ", ".join(sorted({warn.code for _, part in _parts(result) for warn in part.warnings})) or "none",
     }
+    for prefix, part in _parts(result):
+        verdict = next((leader.verdict for leader in part.leaderboard if leader.ranking == part.best), None)
+        tags |= {clean(f"{prefix}best"): part.best, clean(f"{prefix}verdict"): verdict or "not_tested"}
+    return tags
 
 
-def _leaderboard(result: JobResult) -> Table:
-    rows = [leader.model_dump(mode="json") for leader in result.leaderboard]
-    return {name: [row[name] for row in rows] for name in Leader.model_fields}
+def _leaderboard(result: JobResult) -> list[Row]:
+    return [_of_layer(result, part) | leader.model_dump(mode="json") for _, part in _parts(result) for leader in part.leaderboard]
 
 
-def _clusters(result: JobResult) -> Table:
+def _clusters(result: JobResult) -> list[Row]:
     """The ablation test of each ranking on each cluster."""
-    tested = [(id, name, test) for id, clusters in result.ablation.items() for name, test in clusters.items()]
-    return {
-        "ranking": [id for id, _, _ in tested],
-        "cluster": [name for _, name, _ in tested],
-        "verdict": [test.verdict for _, _, test in tested],
-        "p_value": [test.p_value for _, _, test in tested],
-        "area": [test.most.area if test.most else None for _, _, test in tested],
-    }
+    return [
+        {
+            **_of_layer(result, part),
+            "ranking": id,
+            "cluster": name,
+            "verdict": test.verdict,
+            "p_value": test.p_value,
+            "area": test.most.area if test.most else None,
+        }
+        for _, part in _parts(result)
+        for id, clusters in part.ablation.items()
+        for name, test in clusters.items()
+    ]
+
+
+def _layers(result: JobResult) -> list[Row]:
+    """The table over several layers."""
+    return [asdict(row) for row in result.table] if isinstance(result, LayeredJobResult) else []
+
+
+def _of_layer(result: JobResult, part: JobResult) -> Row:
+    """The column `layer`, which only a result of several layers has."""
+    return {"layer": part.layer.name} if isinstance(result, LayeredJobResult) else {}
 
 
 # Any: MLflow's client, which is installed when this is called.
-def _log_table(client: Any, run: str, table: Table, path: str) -> None:
+def _log_table(client: Any, run: str, rows: Sequence[Row], path: str) -> None:
     try:
         import pandas as _  # noqa: F401  # MLflow needs it for tables
     except ImportError:
         return
-    if table["ranking"]:
+    if rows:
+        table = {name: [row[name] for row in rows] for name in rows[0]}
         with warnings.catch_warnings():
             # pandas warns about MLflow's own code.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -115,7 +145,8 @@ def _log_table(client: Any, run: str, table: Table, path: str) -> None:
 
 def _write(result: JobResult, folder: Path) -> None:
     result.save(folder / "result.npz")
-    (folder / "summary.json").write_text(result.summary.model_dump_json(indent=1), encoding="utf-8")
+    summary = result.layered_summary if isinstance(result, LayeredJobResult) else result.summary
+    (folder / "summary.json").write_text(summary.model_dump_json(indent=1), encoding="utf-8")
     (folder / "leaderboard.md").write_text(result.to_markdown(), encoding="utf-8")
     for name, png in _plots(result):
         (folder / f"{name}.png").write_bytes(png)
@@ -127,9 +158,10 @@ def _plots(result: JobResult) -> Iterator[tuple[str, bytes]]:
         from unitrank_plots.figures import FIGURES, rendered
     except ImportError:
         return
-    for name in FIGURES:
-        try:
-            figure = result.plot(name)
-        except NotPossible:
-            continue
-        yield name, rendered(figure, "png")
+    for prefix, part in _parts(result):
+        for name in FIGURES:
+            try:
+                figure = part.plot(name)
+            except NotPossible:
+                continue
+            yield clean(f"{prefix}{name}"), rendered(figure, "png")

@@ -126,6 +126,9 @@ def mask_of(result: JobResult, remove: float, *, ranking: str | None = None, clu
 
     Raises NotPossible where the job did not test the removal of these units.
     """
+    if result.layer.parts:
+        layers = ", ".join(part.layer for part in result.layer.parts)
+        raise NotPossible(f"a mask belongs to one layer, not to all layers together; use one of {layers}", code="no_mask")
     name = ranking or (leading(result.summary).id if result.leaderboard else result.best)
     if name not in result.rankings:
         raise NotPossible(f"ranking {name!r} not found; use one of {', '.join(result.rankings)}", code="ranking_not_found")

@@ -66,6 +66,30 @@ def test_job_when_logged_then_the_run_has_verdicts_tables_pictures_and_origin(jo
 
 
 @pytest.mark.check
+def test_job_of_several_layers_when_logged_then_its_numbers_have_the_layer(folder: Path) -> None:
+    import mlflow
+
+    network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2))
+    x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    result = unitrank.rank(network, ["1", "3"], x, np.arange(20) % 2, methods=["gradient"], ablation={"random": 19}, joint=True)
+    with mlflow.start_run() as active:
+        log_job(result)
+    client = mlflow.MlflowClient()
+    run = client.get_run(active.info.run_id)
+    files = Path(client.download_artifacts(active.info.run_id, "unitrank"))
+
+    for layer in ("1", "3", "joint"):
+        leader = result[layer].leaderboard[0]
+        assert run.data.metrics[f"unitrank.{layer}.gradient.better_than_random"] == leader.better_than_random / leader.of
+        assert run.data.tags[f"unitrank.{layer}.best"] == "gradient"
+        assert (files / f"{layer}.ablation.png").read_bytes().startswith(PNG)
+    assert run.data.tags["unitrank.layer"] == "1, 3"
+    assert list(unitrank.load(files / "result.npz")) == ["1", "3"]
+    table = mlflow.load_table("unitrank/layers.json", run_ids=[active.info.run_id])
+    assert table["layer"].tolist() == ["1", "3", "joint"]
+
+
+@pytest.mark.check
 def test_job_when_a_run_is_named_or_none_is_active_then_is_logged_there(job_result: unitrank.JobResult, folder: Path) -> None:
     import mlflow
 

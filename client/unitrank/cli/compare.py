@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from unitrank.errors import NotPossible
-from unitrank.results import JobResult
+from unitrank.results import JobResult, LayeredJobResult
 from unitrank_schemas.layer_rows import mean_selectivity, median_units_for_90
 from unitrank_schemas.results import Leader
 
@@ -103,6 +103,22 @@ class Compared:
             "correlations": {name: each.spearman for name, each in self.agreement.items()},
             "top_overlaps": {name: each.top_overlap for name, each in self.agreement.items()},
         }
+
+
+def layer_pairs(first: JobResult, second: JobResult) -> dict[str, tuple[JobResult, JobResult]]:
+    """Name of a layer, or `joint` → its results in both; an empty name where each has one layer.
+
+    Raises NotPossible if one of the two has several layers, and they have no layer in common.
+    """
+    if not any(isinstance(each, LayeredJobResult) for each in (first, second)):
+        return {"": (first, second)}
+    pairs = {name: (part, second[name]) for name, part in first.parts.items() if name in second.parts}
+    if not pairs:
+        raise NotPossible(
+            f"the results have no layer in common: the first has {', '.join(first.parts)}, the second {', '.join(second.parts)}",
+            code="not_comparable",
+        )
+    return pairs
 
 
 def compared(first: JobResult, second: JobResult, further: Sequence[str] = ()) -> list[Compared]:

@@ -1,11 +1,11 @@
 """Checks a result against the bounds of `unitrank gate`."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unitrank.errors import NotPossible
-from unitrank_schemas.results import Leader, Ranking, Result
+from unitrank_schemas.results import JOINT, LayeredResult, Leader, Ranking, Result
 
 
 @dataclass(frozen=True)
@@ -34,28 +34,44 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Check:
-    """A condition, the result's value as text, and whether the value meets the condition."""
+    """A condition, the result's value as text, and whether the value meets the condition.
+
+    `layer`: the layer that is checked; None for a result of one layer.
+    """
 
     condition: str
     value: str
     met: bool
+    layer: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The check as `unitrank gate --json` prints it."""
-        return {"wanted": self.condition, "found": self.value, "met": self.met}
+        of_layer = {} if self.layer is None else {"layer": self.layer}
+        return {**of_layer, "wanted": self.condition, "found": self.value, "met": self.met}
 
 
-def checks(result: Result, bounds: Bounds, ranking: str | None = None) -> list[Check]:
-    """Checks each bound for one ranking.
+def checks(result: Result | LayeredResult, bounds: Bounds, ranking: str | None = None, layer: str | None = None) -> list[Check]:
+    """Checks each bound for one ranking of a layer, of `joint`, or of each layer.
 
     Args:
         result: the summary of a result.
         bounds: the bounds to check; at least one.
-        ranking: id of the ranking; None: the first of the leaderboard.
+        ranking: id of the ranking; None: the first of each leaderboard.
+        layer: name of a layer, or `joint`; None: `joint` if the result has it, else every layer.
 
-    Raises NotPossible for an unknown ranking, without a bound, and for a bound on the verdict where
-    it is undecided.
+    Raises NotPossible for an unknown layer or ranking, without a bound, and for a bound on the
+    verdict where it is undecided.
     """
+    names = list(result.parts()) if isinstance(result, LayeredResult) else [result.layer.name]
+    if layer is not None and layer not in names:
+        raise NotPossible(f"layer {layer!r} not found in the result; use one of {', '.join(names)}", code="layer_not_found")
+    if isinstance(result, Result):
+        return _checks_of_layer(result, bounds, ranking)
+    chosen = [layer] if layer is not None else [JOINT] if result.joint is not None else names
+    return [replace(check, layer=name) for name in chosen for check in _checks_of_layer(result.of_layer(name), bounds, ranking)]
+
+
+def _checks_of_layer(result: Result, bounds: Bounds, ranking: str | None) -> list[Check]:
     leaders = {leader.ranking: leader for leader in result.leaderboard}
     name = ranking or next(iter(leaders))
     if name not in leaders:

@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from unitrank.client.sync import Client
 from unitrank.errors import NotPossible
-from unitrank.results import JobResult
-from unitrank_schemas.results import Result
+from unitrank.results import JobResult, LayeredJobResult, job_result, load_result, parsed_summary
+from unitrank_schemas.results import LayeredResult, Result
 
 Saved = Annotated[
     str, typer.Argument(metavar="JOB", help="Id of a job, or a file that `result --format json|npz` or JobResult.save wrote.")
@@ -21,9 +20,23 @@ def result_of(client: Client, job: str) -> JobResult:
     return _saved(job) if is_file(job) else client.jobs.get(job).result(quiet=True)
 
 
-def summary_of(client: Client, job: str) -> Result:
+def layer_result_of(client: Client, job: str, layer: str | None) -> JobResult:
+    """The result of one layer. Raises NotPossible for several layers without `layer`."""
+    result = result_of(client, job)
+    if layer is not None:
+        return result[layer]
+    if isinstance(result, LayeredJobResult):
+        names = ", ".join(result.layered_summary.parts())
+        raise NotPossible(f"{job} has {len(result.layers)} layers; choose one with --layer: {names}", code="layer_missing")
+    return result
+
+
+def summary_of(client: Client, job: str) -> Result | LayeredResult:
     """The summary of a job, which must have succeeded, or of a file."""
-    return _saved(job).summary if is_file(job) else client.jobs.get(job).summary()
+    if not is_file(job):
+        return client.run(client.calls.summary(job))
+    result = _saved(job)
+    return result.layered_summary if isinstance(result, LayeredJobResult) else result.summary
 
 
 def is_file(job: str) -> bool:
@@ -41,6 +54,6 @@ def is_file(job: str) -> bool:
 def _saved(path: str) -> JobResult:
     """The result in a file; a JSON file has no arrays. Raises NotPossible."""
     try:
-        return JobResult(Result.model_validate_json(Path(path).read_bytes(), extra="ignore"), {})
-    except ValidationError:
-        return JobResult.load(path)
+        return job_result(parsed_summary(Path(path).read_bytes()), {})
+    except ValueError:
+        return load_result(path)

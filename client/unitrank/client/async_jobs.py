@@ -9,12 +9,12 @@ from typing import Any, Unpack
 from unitrank.client.endpoints import Calls
 from unitrank.client.given import job_body
 from unitrank.client.http.transports import AsyncFlowRunner
-from unitrank.client.jobs import fetch_result
+from unitrank.client.job_results import fetch_result, one_layer, several_layers
 from unitrank.client.progress import OnState, watching
 from unitrank.client.requests import JobFilters, job_path, job_query, result_query
 from unitrank.results import JobResult
 from unitrank_schemas.jobs import DryRun, Job, JobRequest, JobStatus
-from unitrank_schemas.results import Result, UnitResult
+from unitrank_schemas.results import LayeredResult, Result, UnitResult
 
 
 class AsyncJobs:
@@ -112,17 +112,27 @@ class AsyncJobHandle:
             await self.wait(timeout, quiet=quiet)
         return await self._runner.run(fetch_result(self._calls.within(None, quiet), self.id))
 
-    async def summary(self, *, cluster: str | None = None, ranking: str | None = None, top: int | None = None) -> Result:
+    async def summary(
+        self, *, cluster: str | None = None, ranking: str | None = None, top: int | None = None, layer: str | None = None
+    ) -> Result:
         """As `JobHandle.summary`."""
-        return await self._runner.run(self._calls.summary(self.id, result_query(cluster, ranking, top)))
+        return one_layer(await self._runner.run(self._calls.summary(self.id, result_query(cluster, ranking, top, layer))))
+
+    async def layered_summary(
+        self, *, cluster: str | None = None, ranking: str | None = None, top: int | None = None
+    ) -> LayeredResult:
+        """As `JobHandle.layered_summary`."""
+        return several_layers(await self._runner.run(self._calls.summary(self.id, result_query(cluster, ranking, top))))
 
     async def class_names(self) -> Mapping[str, str]:
         """As `JobHandle.class_names`."""
         return await self._runner.run(self._calls.class_names(self.id))
 
-    async def unit(self, unit: int, *, cluster: str | None = None, ranking: str | None = None) -> UnitResult:
+    async def unit(
+        self, unit: int, *, cluster: str | None = None, ranking: str | None = None, layer: str | None = None
+    ) -> UnitResult:
         """As `JobHandle.unit`."""
-        return await self._runner.run(self._calls.unit(self.id, unit, result_query(cluster, ranking, None)))
+        return await self._runner.run(self._calls.unit(self.id, unit, result_query(cluster, ranking, None, layer)))
 
     async def download(
         self,
@@ -132,9 +142,10 @@ class AsyncJobHandle:
         cluster: str | None = None,
         ranking: str | None = None,
         top: int | None = None,
+        layer: str | None = None,
     ) -> Path:
         """As `JobHandle.download`."""
-        await self._runner.run(self._calls.download(self.id, accept, Path(path), result_query(cluster, ranking, top)))
+        await self._runner.run(self._calls.download(self.id, accept, Path(path), result_query(cluster, ranking, top, layer)))
         return Path(path)
 
     async def cancel(self) -> AsyncJobHandle:

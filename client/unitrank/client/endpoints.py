@@ -17,6 +17,7 @@ from unitrank.client.lenient import LenientDryRun, LenientJob
 from unitrank.client.progress import OnState
 from unitrank.client.requests import C, job_path, to_json
 from unitrank.errors import NotFound, NotPossible, Timeout, UnitrankError, Unreachable, not_succeeded, refusal
+from unitrank.results import parsed_summary
 from unitrank_schemas.base import Page, Schema
 from unitrank_schemas.class_names import ClassNames
 from unitrank_schemas.comparison import JobComparison
@@ -24,7 +25,7 @@ from unitrank_schemas.jobs import ENDED, DryRun, Job
 from unitrank_schemas.methods import MethodCard
 from unitrank_schemas.operations import Readiness, Version, Workers
 from unitrank_schemas.problems import Problem
-from unitrank_schemas.results import Result, UnitResult
+from unitrank_schemas.results import LayeredResult, Result, UnitResult
 
 BYTES = {"Content-Type": "application/octet-stream"}
 JSON = {"Content-Type": "application/json"}
@@ -177,9 +178,13 @@ class Calls:
             raise not_succeeded(f"job {id}", job.status, job.problem)
         return job
 
-    def summary(self, id: str, query: Mapping[str, str] | None = None) -> Flow[Result]:
+    def summary(self, id: str, query: Mapping[str, str] | None = None) -> Flow[Result | LayeredResult]:
         """The summary of a job that has succeeded; `query` selects a part of it."""
-        return self._read(HttpRequest("GET", f"{job_path(id)}/result", query or {}), Result)
+        response = yield from self._response(HttpRequest("GET", f"{job_path(id)}/result", query or {}))
+        try:
+            return parsed_summary(response.content)
+        except ValueError as error:
+            raise self._not_unitrank(response) from error
 
     def unit(self, id: str, unit: int, query: Mapping[str, str]) -> Flow[UnitResult]:
         """One unit of a result; `query` selects a cluster or a ranking."""

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Unpack
 
-from unitrank.client.endpoints import NPZ, Calls
+from unitrank.client.endpoints import Calls
 from unitrank.client.given import job_body
-from unitrank.client.http.operations import Flow, work
 from unitrank.client.http.transports import FlowRunner
+from unitrank.client.job_results import fetch_result, one_layer, several_layers
 from unitrank.client.progress import OnState, watching
 from unitrank.client.requests import JobFilters, job_path, job_query, result_query
-from unitrank.results import JobResult, read_npz
-from unitrank_schemas.class_names import shows_classes
+from unitrank.results import JobResult
 from unitrank_schemas.jobs import DryRun, Job, JobRequest, JobStatus
-from unitrank_schemas.results import Result, UnitResult
+from unitrank_schemas.results import LayeredResult, Result, UnitResult
 
 
 class Jobs:
@@ -154,22 +152,37 @@ class JobHandle:
         return self
 
     def result(self, timeout: float | None = None, *, quiet: bool = False) -> JobResult:
-        """The job's result with all arrays; waits for it as `wait` does."""
+        """The job's result with all arrays; waits for it as `wait` does.
+
+        The result of a job on a list of layers is a `LayeredJobResult`: `result["relu1"]` is the
+        result of one layer.
+        """
         if self.status != "succeeded":
             self.wait(timeout, quiet=quiet)
         return self._runner.run(fetch_result(self._calls.within(None, quiet), self.id))
 
-    def summary(self, *, cluster: str | None = None, ranking: str | None = None, top: int | None = None) -> Result:
+    def summary(
+        self, *, cluster: str | None = None, ranking: str | None = None, top: int | None = None, layer: str | None = None
+    ) -> Result:
         """The result's summary without arrays.
 
         Args:
             cluster: only this cluster.
             ranking: only this ranking.
             top: the number of units in each list of most important units.
+            layer: only this layer, or `joint`. A job on several layers needs it.
 
-        Raises Conflict before the job has ended.
+        Raises Conflict before the job has ended, and NotPossible for several layers without
+        `layer`.
         """
-        return self._runner.run(self._calls.summary(self.id, result_query(cluster, ranking, top)))
+        return one_layer(self._runner.run(self._calls.summary(self.id, result_query(cluster, ranking, top, layer))))
+
+    def layered_summary(self, *, cluster: str | None = None, ranking: str | None = None, top: int | None = None) -> LayeredResult:
+        """The summary of a job on a list of layers, without arrays; options as in `summary`.
+
+        Raises NotPossible for a job on one layer.
+        """
+        return several_layers(self._runner.run(self._calls.summary(self.id, result_query(cluster, ranking, top))))
 
     def class_names(self) -> Mapping[str, str]:
         """Number of a class, as text → its name; empty without names.
@@ -178,17 +191,18 @@ class JobHandle:
         """
         return self._runner.run(self._calls.class_names(self.id))
 
-    def unit(self, unit: int, *, cluster: str | None = None, ranking: str | None = None) -> UnitResult:
+    def unit(self, unit: int, *, cluster: str | None = None, ranking: str | None = None, layer: str | None = None) -> UnitResult:
         """One unit: its importance, its effect, and the examples with its extreme values.
 
         Args:
             unit: number of the unit, such as `top[0].unit` of a ranking's cluster.
             cluster: only this cluster.
             ranking: only this ranking.
+            layer: the unit's layer, or `joint`; None: the first layer.
 
         Raises NotFound for a unit or name that the result does not have.
         """
-        return self._runner.run(self._calls.unit(self.id, unit, result_query(cluster, ranking, None)))
+        return self._runner.run(self._calls.unit(self.id, unit, result_query(cluster, ranking, None, layer)))
 
     def download(
         self,
@@ -198,6 +212,7 @@ class JobHandle:
         cluster: str | None = None,
         ranking: str | None = None,
         top: int | None = None,
+        layer: str | None = None,
     ) -> Path:
         """Writes the result to a file, and returns its path.
 
@@ -205,10 +220,10 @@ class JobHandle:
             path: the file to write.
             accept: its media type: `application/vnd.safetensors`, `application/x-npz`, `text/csv`
                 or `application/json`.
-            cluster, ranking, top: the part that is written, as in `summary`; only for CSV and
-                JSON.
+            cluster, ranking, top, layer: the part that is written, as in `summary`; only for CSV
+                and JSON.
         """
-        self._runner.run(self._calls.download(self.id, accept, Path(path), result_query(cluster, ranking, top)))
+        self._runner.run(self._calls.download(self.id, accept, Path(path), result_query(cluster, ranking, top, layer)))
         return Path(path)
 
     def cancel(self) -> JobHandle:
@@ -221,13 +236,3 @@ class JobHandle:
 
     def __repr__(self) -> str:
         return f"<job {self.id}: {self.status}>"
-
-
-def fetch_result(calls: Calls, id: str) -> Flow[JobResult]:
-    """The summary and the arrays of a job that has succeeded."""
-    summary = yield from calls.summary(id)
-    with tempfile.TemporaryDirectory(prefix="unitrank-") as folder:
-        file = Path(folder, "arrays.npz")
-        yield from calls.download(id, NPZ, file)
-        arrays = yield from work(lambda: read_npz(file))
-    return JobResult(summary, arrays, (yield from calls.class_names(id)) if shows_classes(summary) else {})

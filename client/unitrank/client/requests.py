@@ -94,9 +94,9 @@ def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def result_query(cluster: str | None, ranking: str | None, top: int | None) -> dict[str, str]:
+def result_query(cluster: str | None, ranking: str | None, top: int | None, layer: str | None = None) -> dict[str, str]:
     """The query parameters that select a part of a result."""
-    parameters = {"cluster": cluster, "ranking": ranking, "top": None if top is None else str(top)}
+    parameters = {"cluster": cluster, "ranking": ranking, "top": None if top is None else str(top), "layer": layer}
     return {name: value for name, value in parameters.items() if value is not None}
 
 

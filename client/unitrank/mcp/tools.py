@@ -11,14 +11,20 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from unitrank.client.progress import line_of
+from unitrank.client.requests import result_query
 from unitrank.client.sync import Client
 from unitrank.errors import NotSucceeded, Timeout
 from unitrank.results import markdown
-from unitrank_schemas.class_names import with_class_names
 from unitrank_schemas.jobs import Job, JobStatus
 
 Model = Annotated[str, Field(description="Name of a model; list_models lists them.")]
-Layer = Annotated[str, Field(description="Layer whose units are ranked; list_layers lists them.")]
+Layer = Annotated[
+    str | list[str],
+    Field(
+        description="Layer whose units are ranked; list_layers lists them. A list of layers, or a pattern such as encoder.*, ranks "
+        "the units of each layer."
+    ),
+]
 Dataset = Annotated[str, Field(description="Name of a dataset; list_datasets lists them.")]
 Methods = Annotated[
     list[str | dict[str, Any]],
@@ -29,7 +35,11 @@ Clusters = Annotated[
     Field(description='Groups of examples: {"by": "all"} (default), {"by": "label"}, {"by": "field", "field": "NAME"}.'),
 ]
 Options = Annotated[
-    dict[str, Any] | None, Field(description='Other fields of the request, such as {"seed": 7, "units": "channel"}.')
+    dict[str, Any] | None,
+    Field(
+        description='Other fields of the request, such as {"seed": 7, "units": "channel"}; {"joint": true} also ranks the units of '
+        "several layers together."
+    ),
 ]
 JobId = Annotated[str, Field(description="Id of a job; list_jobs lists them.")]
 
@@ -80,7 +90,7 @@ class Tools:
     ) -> str:
         """List jobs, the newest first."""
         rows = [
-            f"{line_of(job)}, model {job.request.model}, layer {job.request.layer}, dataset {_dataset(job)}"
+            f"{line_of(job)}, model {job.request.model}, layer {', '.join(job.request.layers)}, dataset {_dataset(job)}"
             for job in self.client.jobs.list(limit, status=status, model=model)
         ]
         return _lines(rows, "There are no such jobs.")
@@ -110,18 +120,25 @@ class Tools:
             handle.wait(seconds, quiet=True)
         return _state(handle.state)
 
-    def read_verdict(self, job: JobId) -> str:
+    def read_verdict(
+        self,
+        job: JobId,
+        layer: Annotated[str | None, Field(description="One layer of a job on several layers, or joint; by default all.")] = None,
+    ) -> str:
         """Read the result of a job: the verdict in words, the leaderboard and the warnings.
+
+        A job on several layers has a table over the layers; `layer` selects one of them.
 
         Report them as they are.
         """
         handle = self.client.jobs.get(job)
-        return markdown(with_class_names(handle.summary(), handle.class_names()))
+        summary = self.client.run(self.client.calls.summary(job, result_query(None, None, None, layer)))
+        return markdown(summary, handle.class_names())
 
     def start_job(
         self, model: Model, layer: Layer, dataset: Dataset, methods: Methods, clusters: Clusters = None, options: Options = None
     ) -> str:
-        """Start a job that ranks the units of a layer.
+        """Start a job that ranks the units of one or more layers.
 
         An equal job that has succeeded or is unfinished is returned instead of a new one.
         """
@@ -151,7 +168,7 @@ class Tools:
 
 def _request(
     model: str,
-    layer: str,
+    layer: str | list[str],
     dataset: str,
     methods: list[str | dict[str, Any]],
     clusters: dict[str, Any] | None,

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from unitrank.errors import NotPossible
 from unitrank.name_clashes import clash_of
 from unitrank.pruning import PruningMask, mask_of
 from unitrank.results.files import write_result
-from unitrank.results.tables import LEADER_COLUMNS, html_table, leader_rows, markdown
+from unitrank.results.tables import LEADER_COLUMNS, NO_CLASSES, html_table, leader_rows, markdown
 from unitrank_schemas.class_names import with_class_names
 from unitrank_schemas.layer_rows import LayerRow, layer_row
 from unitrank_schemas.results import (
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 
     from unitrank.results.files import Arrays
 
-NO_CLASSES: Mapping[str, str] = MappingProxyType({})
 COLUMNS = ("cluster", "ranking", "rank", "unit", "index", "importance", "spread")
 
 
@@ -88,12 +86,18 @@ class JobResult:
         """The result for the units of all layers together; None without `joint` in the request."""
         return None
 
+    @property
+    def parts(self) -> Mapping[str, JobResult]:
+        """Name → result: those of the layers, and `joint` if there is one."""
+        return self.layers if self.joint is None else {**self.layers, JOINT: self.joint}
+
     def __getitem__(self, layer: str) -> JobResult:
         """The result of one layer, or of `joint`. Raises NotPossible for another name."""
-        parts = {**self.layers, **({} if self.joint is None else {JOINT: self.joint})}
-        if layer not in parts:
-            raise NotPossible(f"layer {layer!r} not found in the result; use one of {', '.join(parts)}", code="layer_not_found")
-        return parts[layer]
+        if layer not in self.parts:
+            raise NotPossible(
+                f"layer {layer!r} not found in the result; use one of {', '.join(self.parts)}", code="layer_not_found"
+            )
+        return self.parts[layer]
 
     def __iter__(self) -> Iterator[str]:
         """The names of the layers."""
@@ -335,7 +339,7 @@ class JobResult:
 
     def to_markdown(self) -> str:
         """The leaderboard and the warnings as Markdown."""
-        return markdown(self._worded)
+        return markdown(self.summary, self.classes)
 
     def __repr__(self) -> str:
         lines = [f"JobResult of {self.layer.name}: {self.layer.count} units, {len(self.clusters)} clusters", *self.verdict[:2]]

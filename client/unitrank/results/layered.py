@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from unitrank.errors import NotPossible
-from unitrank.results.job_result import NO_CLASSES, JobResult
-from unitrank.results.tables import LAYER_COLUMNS, clusters_in_words, html_table, layer_lines, layers_markdown
+from unitrank.results.job_result import JobResult
+from unitrank.results.tables import LAYER_COLUMNS, NO_CLASSES, clusters_in_words, html_table, layer_lines, markdown
 from unitrank_schemas.layer_arrays import names_of_layer
 from unitrank_schemas.layer_rows import LayerRow, layer_rows
 from unitrank_schemas.results import JOINT, Cluster, LayeredResult, Result, Warn
@@ -51,7 +51,7 @@ class LayeredJobResult(JobResult):
     @property
     def summary(self) -> Result:
         """Raises NotPossible: `layered_summary` is the summary, and each layer has its own."""
-        names = list(self._parts)
+        names = list(self.parts)
         choices = " or ".join(f"result[{name!r}]" for name in names[:2]) + (" …" if len(names) > 2 else "")
         raise NotPossible(
             f"the result has {len(self.layers)} layers, and this value belongs to one of them: use {choices}",
@@ -61,12 +61,25 @@ class LayeredJobResult(JobResult):
     @property
     def layers(self) -> Mapping[str, JobResult]:
         """Name of a layer → its result, in the order of the request."""
-        return {name: part for name, part in self._parts.items() if name in self.layered_summary.layers}
+        return {name: part for name, part in self.parts.items() if name in self.layered_summary.layers}
 
     @property
     def joint(self) -> JobResult | None:
         """The result for the units of all layers together; None without `joint` in the request."""
-        return None if self.layered_summary.joint is None else self._parts[JOINT]
+        return None if self.layered_summary.joint is None else self.parts[JOINT]
+
+    @cached_property
+    def parts(self) -> Mapping[str, JobResult]:
+        """Name → result: those of the layers, and `joint` if there is one."""
+        names = list(self.layered_summary.parts())
+        return {
+            name: JobResult(
+                self.layered_summary.of_layer(name),
+                {short: self.arrays[full] for short, full in names_of_layer(name, names, self.arrays).items()},
+                self.classes,
+            )
+            for name in names
+        }
 
     @property
     def clusters(self) -> list[Cluster]:
@@ -96,7 +109,7 @@ class LayeredJobResult(JobResult):
 
     def to_markdown(self) -> str:
         """The verdict of each layer, the table over the layers, and the warnings, as Markdown."""
-        return layers_markdown(self.layered_summary, self.classes)
+        return markdown(self.layered_summary, self.classes)
 
     def __repr__(self) -> str:
         rows = [LAYER_COLUMNS, *layer_lines(self.layered_summary, self.classes)]
@@ -109,16 +122,3 @@ class LayeredJobResult(JobResult):
     def _caption(self) -> str:
         joint = "" if self.joint is None else f", {self.joint.layer.count} units together"
         return f"LayeredJobResult of {len(self.layers)} layers{joint}: {clusters_in_words(self.layered_summary)}"
-
-    @cached_property
-    def _parts(self) -> Mapping[str, JobResult]:
-        """The results of the layers and of `joint`, each with its arrays."""
-        names = list(self.layered_summary.parts())
-        return {
-            name: JobResult(
-                self.layered_summary.of_layer(name),
-                {short: self.arrays[full] for short, full in names_of_layer(name, names, self.arrays).items()},
-                self.classes,
-            )
-            for name in names
-        }

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from unitrank.errors import NotPossible
 from unitrank.results.files import SUMMARY, read_result
-from unitrank.results.job_result import NO_CLASSES, JobResult
+from unitrank.results.job_result import JobResult
 from unitrank.results.layered import LayeredJobResult
+from unitrank.results.tables import NO_CLASSES
 from unitrank_schemas.results import LayeredResult, Result
 
 if TYPE_CHECKING:

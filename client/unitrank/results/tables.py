@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from unitrank_schemas.class_names import named, with_class_names
 from unitrank_schemas.layer_rows import layer_rows
@@ -10,6 +11,7 @@ from unitrank_schemas.verdict_text import verdict_in_words
 
 LEADER_COLUMNS = ("verdict over all clusters", "strength", "ranking", "p", "clusters better", "area", "prediction error")
 MISSING = "–"
+NO_CLASSES: Mapping[str, str] = MappingProxyType({})
 STRENGTHS = {True: "robust", False: "fragile", None: MISSING}
 
 
@@ -65,8 +67,24 @@ def title_of(name: str, summary: LayeredResult) -> str:
     return "all layers together" if name == JOINT and summary.joint else name
 
 
-def markdown(summary: Result) -> str:
-    """The verdict in words, the leaderboard and the warnings as Markdown."""
+def summary_table(summary: Result | LayeredResult, classes: Mapping[str, str]) -> tuple[Sequence[str], list[tuple[str, ...]]]:
+    """The columns and the rows of the leaderboard, or of the table over the layers."""
+    if isinstance(summary, LayeredResult):
+        return LAYER_COLUMNS, layer_lines(summary, classes)
+    return LEADER_COLUMNS, leader_rows(with_class_names(summary, classes))
+
+
+def markdown(summary: Result | LayeredResult, classes: Mapping[str, str] = NO_CLASSES) -> str:
+    """The verdict in words, the leaderboard or the table over the layers, and the warnings.
+
+    `classes`: number of a class, as text → its name.
+    """
+    if isinstance(summary, LayeredResult):
+        return _layers_markdown(summary, classes)
+    return _leader_markdown(with_class_names(summary, classes))
+
+
+def _leader_markdown(summary: Result) -> str:
     lines = [
         *verdict_in_words(summary),
         "",
@@ -77,9 +95,8 @@ def markdown(summary: Result) -> str:
     return _text(lines, map(_warning, summary.warnings))
 
 
-def layers_markdown(summary: LayeredResult, classes: Mapping[str, str]) -> str:
-    """The verdict of each layer in words, the table over the layers, and the warnings."""
-    parts = {name: with_class_names(summary.of_layer(name), classes) for name in summary.parts()}
+def _layers_markdown(summary: LayeredResult, classes: Mapping[str, str]) -> str:
+    parts = {name: with_class_names(summary.of_layer(name), classes) for name, part in summary.parts().items() if part.rankings}
     lines = [f"- {title_of(name, summary)}: {' '.join(verdict_in_words(part)[:2])}" for name, part in parts.items()]
     lines += [
         "",

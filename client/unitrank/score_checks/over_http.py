@@ -7,7 +7,7 @@ from typing import Any
 from unitrank.client.endpoints import Calls
 from unitrank.client.given import entry_of
 from unitrank.client.http.operations import Flow, work
-from unitrank.client.jobs import fetch_result
+from unitrank.client.job_results import fetch_result
 from unitrank.client.requests import content_path, request_body
 from unitrank.results import JobResult
 from unitrank.score_checks.candidates import Request

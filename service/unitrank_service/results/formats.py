@@ -10,9 +10,9 @@ from zipfile import ZipFile, ZipInfo
 
 from mimeparse import MimeTypeParseException, parse_media_range, quality_parsed
 
+from unitrank_schemas.layer_arrays import names_of_layer
 from unitrank_schemas.results import RankedLayer, name_of_unit
 from unitrank_service.errors import HttpProblem
-from unitrank_service.results.layers.layer_arrays import names_of_layer
 from unitrank_service.results.layers.layer_parts import LAYERS
 from unitrank_service.results.ranked_units import RankedRow, RankedUnits
 from unitrank_service.results.summary import Json, Selection, parts_in

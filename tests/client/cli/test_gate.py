@@ -4,7 +4,7 @@ import pytest
 
 import unitrank
 from unitrank.cli.gate import Bounds, checks
-from unitrank_schemas.results import Result
+from unitrank_schemas.results import LayeredResult, LayerResult, Result
 
 
 def test_gate_when_bounds_are_set_then_the_results_values_meet_them_or_not(result: unitrank.JobResult) -> None:
@@ -56,3 +56,24 @@ def test_gate_when_a_warning_is_forbidden_then_the_ranking_must_not_have_it(resu
         False,
         True,
     ]
+
+
+@pytest.mark.parametrize(
+    ("has_joint", "layer", "checked"),
+    [(True, None, ["joint"]), (False, None, ["a", "b"]), (True, "b", ["b"]), (True, "joint", ["joint"])],
+)
+def test_gate_when_a_job_has_several_layers_then_it_checks_joint_or_every_layer(
+    result: unitrank.JobResult, has_joint: bool, layer: str | None, checked: list[str]
+) -> None:
+    part = LayerResult(**{name: getattr(result.summary, name) for name in LayerResult.model_fields})
+    shared = {name: getattr(result.summary, name) for name in ("job", "model", "dataset", "clusters", "cost", "provenance")}
+    layered = LayeredResult(**shared, layers={"a": part, "b": part}, joint=part if has_joint else None, warnings=[])
+
+    conditions = checks(layered, Bounds(min_area=0.0), layer=layer)
+
+    assert [check.layer for check in conditions] == checked
+    assert [check.as_json()["layer"] for check in conditions] == checked
+    assert all(check.met for check in conditions)
+    for summary, names in ((layered, "a, b"), (result.summary, "2")):
+        with pytest.raises(unitrank.NotPossible, match=f"layer 'c' not found in the result; use one of {names}"):
+            checks(summary, Bounds(min_area=0.0), layer="c")

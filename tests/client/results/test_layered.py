@@ -85,6 +85,12 @@ def test_result_of_layers_when_a_value_of_one_layer_is_read_then_the_error_names
         layered["x"]
 
 
+def test_mask_when_asked_of_joint_then_the_error_names_the_layers(layered: unitrank.JobResult) -> None:
+    assert layered.joint is not None
+    with pytest.raises(unitrank.NotPossible, match=r"a mask belongs to one layer.*use one of relu, relu\.b"):
+        layered.joint.mask(0.4)
+
+
 def test_result_of_layers_when_saved_then_loads_equal(layered: unitrank.JobResult, tmp_path: Path) -> None:
     again = unitrank.load(layered.save(tmp_path / "result.npz"))
 

@@ -12,8 +12,8 @@ from tests.service.conftest import Served, assert_problem, job
 from tests.service.results import layered
 from tests.service.results.conftest import succeeded
 from tests.service.results.layered import CLUSTERS, COUNTS, METHODS, importance
+from unitrank_schemas.layer_arrays import names_of_layer
 from unitrank_schemas.results import LayeredResult, Result
-from unitrank_service.results.layers.layer_arrays import names_of_layer
 
 
 @pytest.fixture

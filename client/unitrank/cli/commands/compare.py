@@ -1,18 +1,19 @@
 """`unitrank compare`."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
 from unitrank.cli.commands.job_list import Dataset, Layer, Metadata, Model, Text, Verdict, filters_of, pairs_of
-from unitrank.cli.compare import Compared, Judged, compared
+from unitrank.cli.compare import Compared, Judged, compared, layer_pairs
 from unitrank.cli.output import URL, AsJson, Url, open_client, print_json, print_message, print_table
 from unitrank.cli.saved_results import is_file, result_of
 from unitrank.client.sync import Client
 from unitrank.errors import NotPossible
+from unitrank.results import JobResult
 from unitrank_schemas.class_names import named, of_classes
 from unitrank_schemas.comparison import MOST_JOBS, JobComparison, JobRankingComparison
 from unitrank_schemas.results import VERDICT_LABELS
@@ -64,17 +65,27 @@ def compare(
 
 
 def _compare_results(client: Client, first: str, second: str, *, as_json: bool) -> None:
-    results = result_of(client, first), result_of(client, second)
-    comparisons = compared(*results, _further(client, first, second))
+    pairs = layer_pairs(result_of(client, first), result_of(client, second))
+    further = _further(client, first, second)
+    comparisons = {layer: compared(*results, further) for layer, results in pairs.items()}
     if as_json:
-        print_json([comparison.as_json() for comparison in comparisons])
+        named_layer = {layer: {"layer": layer} if layer else {} for layer in comparisons}
+        print_json([named_layer[layer] | each.as_json() for layer, of_layer in comparisons.items() for each in of_layer])
         return
+    for layer, results in pairs.items():
+        if layer:
+            print_message(f"layer {layer}")
+        _print_results(results, comparisons[layer], (first, second))
+
+
+def _print_results(results: tuple[JobResult, JobResult], comparisons: Sequence[Compared], titles: tuple[str, str]) -> None:
+    """Prints the rankings that two results of one layer have in common."""
     for comparison in comparisons:
         # The class of a ranking is the same in both results, but perhaps only one has names.
         classes = {**results[1].classes, **results[0].classes}
         for line in _lines(comparison, classes):
             print_message(line)
-        print_table(("", first, second), _rows(*(_worded(each, classes) for each in comparison.judged)))
+        print_table(("", *titles), _rows(*(_worded(each, classes) for each in comparison.judged)))
         if len(comparison.agreement) > 1:
             of_clusters = classes if of_classes(results[0].summary) else {}
             agreement = [

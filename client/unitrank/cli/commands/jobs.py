@@ -1,5 +1,6 @@
 """`unitrank submit`, `wait`, `status`, `cancel`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,10 +22,10 @@ from unitrank.cli.output import (
 )
 from unitrank.client.jobs import JobHandle
 from unitrank.client.progress import line_of
+from unitrank.client.sync import Client
 from unitrank.errors import NotPossible
-from unitrank.results import LEADER_COLUMNS, leader_rows
+from unitrank.results import summary_table
 from unitrank.score_files import given_files
-from unitrank_schemas.class_names import with_class_names
 
 app = typer.Typer()
 
@@ -33,7 +34,14 @@ app = typer.Typer()
 def submit(
     file: Annotated[Path | None, typer.Option("--file", "-f", help="File with the request, as JSON or YAML; `-` is stdin.")] = None,
     model: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
-    layer: Annotated[str | None, typer.Option(help="Layer whose units are ranked; `unitrank layers` lists them.")] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Layer whose units are ranked; `unitrank layers` lists them. Repeat it for several layers, or give a pattern such "
+            "as 'encoder.*'."
+        ),
+    ] = None,
+    joint: Annotated[bool, typer.Option("--joint", help="Also rank the units of all layers together.")] = False,
     dataset: Annotated[str | None, typer.Option(help="Name of the dataset.")] = None,
     method: Annotated[
         list[str] | None,
@@ -79,7 +87,8 @@ def submit(
 
     The request comes from a file, from options, or from both; options override the file.
     """
-    request = _request(file, {"model": model, "layer": layer, "dataset": dataset}, method, clusters, set_ or [])
+    names = {"model": model, "layer": layer[0] if layer and len(layer) == 1 else layer or None, "dataset": dataset}
+    request = _request(file, names | {"joint": joint or None}, method, clusters, set_ or [])
     scores = given_files(given or [], made_on)
     seconds = parse_seconds(timeout)
     with open_client(url) as service:
@@ -93,7 +102,7 @@ def submit(
             return
         job = client.jobs.submit(request, fresh=fresh, idempotency_key=idempotency_key, given=scores)
         if wait:
-            _wait(job, as_json)
+            _wait(client, job, as_json)
         else:
             if not as_json:
                 print_message(line_of(job.state))
@@ -104,8 +113,9 @@ def submit(
 def wait(job: JobId, timeout: Seconds = None, url: Url = URL, as_json: AsJson = False) -> None:
     """Wait until a job has ended, and print its leaderboard."""
     seconds = parse_seconds(timeout)
-    with open_client(url) as client:
-        _wait(client.within(seconds).jobs.get(job), as_json)
+    with open_client(url) as service:
+        client = service.within(seconds)
+        _wait(client, client.jobs.get(job), as_json)
 
 
 @app.command()
@@ -130,13 +140,13 @@ def cancel(job: JobId, url: Url = URL, as_json: AsJson = False) -> None:
         print_message(line_of(state))
 
 
-def _wait(job: JobHandle, as_json: bool) -> None:
+def _wait(client: Client, job: JobHandle, as_json: bool) -> None:
     """Waits for the job. Prints its id or last state to stdout, also after a failure."""
     try:
         job.wait()
         if not as_json:
             print_message(line_of(job.state))
-            print_table(LEADER_COLUMNS, leader_rows(with_class_names(job.summary(), job.class_names())))
+            print_table(*summary_table(client.run(client.calls.summary(job.id)), job.class_names()))
     finally:
         _print_job(job, as_json)
 
@@ -149,7 +159,7 @@ def _print_job(job: JobHandle, as_json: bool) -> None:
 
 
 def _request(
-    file: Path | None, names: dict[str, str | None], methods: list[str] | None, clusters: str | None, assignments: list[str]
+    file: Path | None, names: Mapping[str, Any], methods: list[str] | None, clusters: str | None, assignments: list[str]
 ) -> dict[str, Any]:
     request: dict[str, Any] = read_request(file) if file else {}
     request |= {field: value for field, value in names.items() if value is not None}

@@ -15,14 +15,15 @@ from unitrank.cli import doctor as checkup
 from unitrank.cli.display import UNIT_COLUMNS, unit_lines
 from unitrank.cli.gate import Bounds, checks
 from unitrank.cli.output import URL, AsJson, JobId, Url, open_client, print_json, print_message, print_table
-from unitrank.cli.saved_results import Saved, result_of, summary_of
+from unitrank.cli.saved_results import Saved, layer_result_of, summary_of
 from unitrank.client.requests import result_query
 from unitrank.errors import GateNotMet, NotPossible, UnitrankError, Unreachable
 from unitrank.results import add_summary, markdown
-from unitrank_schemas.class_names import OF_CLASSES, with_class_names
+from unitrank_schemas.class_names import OF_CLASSES
 
 app = typer.Typer()
 
+GATE_COLUMNS = ("", "layer", "condition", "value")
 TYPES = {"json": "application/json", "csv": "text/csv", "npz": "application/x-npz", "safetensors": "application/vnd.safetensors"}
 
 
@@ -53,6 +54,10 @@ def result(
     top: Annotated[
         int | None, typer.Option(min=1, help="Show at most N units per ranking (json and csv only).", metavar="N")
     ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(help="Only this layer of a job on several layers, or `joint`.", show_default="a table over the layers"),
+    ] = None,
     url: Url = URL,
 ) -> None:
     """Fetch the result of a job that has succeeded."""
@@ -65,6 +70,8 @@ def result(
             f"--format {format} writes all arrays, so --cluster, --ranking and --top do not apply; use json or csv with them",
             code="invalid_request",
         )
+    if format is Format.safetensors and layer is not None:
+        raise NotPossible("--format safetensors writes the arrays of all layers; use npz with --layer", code="invalid_request")
     if output is None and is_binary and sys.stdout.isatty():
         raise NotPossible(
             f"{format} is a binary format, which a terminal cannot show; give a file with --output", code="invalid_request"
@@ -73,15 +80,17 @@ def result(
         file = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="unitrank-")), "result")
         handle = client.jobs.get(job)
         if format is Format.md:
-            summary = with_class_names(handle.summary(cluster=cluster, ranking=ranking), handle.class_names())
-            file.write_text(markdown(summary), encoding="utf-8")
+            summary = client.run(client.calls.summary(job, result_query(cluster, ranking, None, layer)))
+            file.write_text(markdown(summary, handle.class_names()), encoding="utf-8")
+        elif format is Format.npz and layer is not None:
+            handle.result(quiet=True)[layer].save(file)
         elif format is Format.npz:
-            summary = handle.summary()
+            summary = summary_of(client, job)
             handle.download(file, TYPES[format])
             # `compare` and `gate` need the summary beside the arrays.
             add_summary(file, summary)
         else:
-            handle.download(file, TYPES[format], cluster=cluster, ranking=ranking, top=top)
+            handle.download(file, TYPES[format], cluster=cluster, ranking=ranking, top=top, layer=layer)
         if output is None:
             with file.open("rb") as content:
                 shutil.copyfileobj(content, sys.stdout.buffer)
@@ -94,13 +103,14 @@ def unit(
     unit: Annotated[int, typer.Argument(min=0, help="Number of the unit.")],
     cluster: Annotated[str | None, typer.Option(help="Only this cluster.")] = None,
     ranking: Annotated[str | None, typer.Option(help="Only this ranking.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer of the unit, or `joint`.", show_default="the first layer")] = None,
     url: Url = URL,
     as_json: AsJson = False,
 ) -> None:
     """Show one unit: its importance, its effect, and the examples that move it most."""
     with open_client(url) as client:
         handle = client.jobs.get(job)
-        values = handle.unit(unit, cluster=cluster, ranking=ranking)
+        values = handle.unit(unit, cluster=cluster, ranking=ranking, layer=layer)
         names = {} if as_json else handle.class_names()
     if as_json:
         print_json(values)
@@ -120,11 +130,12 @@ def mask(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write, as safetensors.")] = Path("mask.safetensors"),
     cluster: Annotated[str | None, typer.Option(help="Name of the cluster.", show_default="the only one")] = None,
     ranking: Annotated[str | None, typer.Option(help="Id of the ranking.", show_default="the best")] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer of a job on several layers.")] = None,
     url: Url = URL,
 ) -> None:
     """Write a mask of the least important units, and print code that applies it to your module."""
     with open_client(url) as client:
-        chosen = result_of(client, job).mask(remove, ranking=ranking, cluster=cluster)
+        chosen = layer_result_of(client, job, layer).mask(remove, ranking=ranking, cluster=cluster)
     print_message(f"{chosen} The mask is in {chosen.save(output)}.")
     print(chosen.snippet(output), end="")
 
@@ -149,10 +160,18 @@ def gate(
         list[str] | None, typer.Option(help="Fail if the result has a warning with this code; repeat it for several codes.")
     ] = None,
     ranking: Annotated[str | None, typer.Option(help="Id of the ranking to check.", show_default="the best")] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(help="Layer to check, or `joint`.", show_default="`joint` if the job has it, else every layer"),
+    ] = None,
     url: Url = URL,
     as_json: AsJson = False,
 ) -> None:
-    """Exit 0 if the result meets all conditions, else 1."""
+    """Exit 0 if the result meets all conditions, else 1.
+
+    For a job on several layers the conditions hold for `joint` if the job has it, else for every
+    layer.
+    """
     with open_client(url) as client:
         summary = summary_of(client, job)
     bounds = Bounds(
@@ -164,12 +183,14 @@ def gate(
         max_missed=max_missed,
         forbidden=tuple(forbid or ()),
     )
-    conditions = checks(summary, bounds, ranking)
+    conditions = checks(summary, bounds, ranking, layer)
     if as_json:
         print_json({"met": all(check.met for check in conditions), "checks": [check.as_json() for check in conditions]})
     else:
-        rows = [("met" if check.met else "NOT MET", check.condition, check.value) for check in conditions]
-        print_table(("", "condition", "value"), rows)
+        rows = [("met" if check.met else "NOT MET", check.layer or "", check.condition, check.value) for check in conditions]
+        # Only a job on several layers has the column `layer`.
+        columns = [0, 1, 2, 3] if any(check.layer for check in conditions) else [0, 2, 3]
+        print_table([GATE_COLUMNS[each] for each in columns], ([row[each] for each in columns] for row in rows))
     if not all(check.met for check in conditions):
         raise GateNotMet(
             f"{sum(not check.met for check in conditions)} of {len(conditions)} conditions are not met", code="gate_not_met"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unitrank_service.results.layers.layer_arrays import names_of_layer
+from unitrank_schemas.layer_arrays import names_of_layer
 from unitrank_store.results.array_file import ArrayFile
 
 
