@@ -121,7 +121,7 @@ def _clusters(result: JobResult) -> list[Row]:
 
 def _layers(result: JobResult) -> list[Row]:
     """The table over several layers."""
-    return [asdict(row) for row in result.table] if isinstance(result, LayeredJobResult) else []
+    return [asdict(line) for line in result.table()] if isinstance(result, LayeredJobResult) else []
 
 
 def _of_layer(result: JobResult, part: JobResult) -> Row:
@@ -155,13 +155,14 @@ def _write(result: JobResult, folder: Path) -> None:
 def _plots(result: JobResult) -> Iterator[tuple[str, bytes]]:
     """The name and the PNG bytes of each plot that this result has."""
     try:
-        from unitrank_plots.figures import FIGURES, rendered
+        from unitrank_plots.figures import FIGURES, OF_LAYERS, rendered
     except ImportError:
         return
-    for prefix, part in _parts(result):
-        for name in FIGURES:
-            try:
-                figure = part.plot(name)
-            except NotPossible:
-                continue
-            yield clean(f"{prefix}{name}"), rendered(figure, "png")
+    of_layers = [("", name, result) for name in OF_LAYERS if isinstance(result, LayeredJobResult)]
+    of_parts = [(prefix, name, part) for prefix, part in _parts(result) for name in FIGURES]
+    for prefix, name, part in [*of_layers, *of_parts]:
+        try:
+            figure = part.plot(name)
+        except NotPossible:
+            continue
+        yield clean(f"{prefix}{name}"), rendered(figure, "png")

@@ -83,6 +83,7 @@ def test_job_of_several_layers_when_logged_then_its_numbers_have_the_layer(folde
         assert run.data.metrics[f"unitrank.{layer}.gradient.better_than_random"] == leader.better_than_random / leader.of
         assert run.data.tags[f"unitrank.{layer}.best"] == "gradient"
         assert (files / f"{layer}.ablation.png").read_bytes().startswith(PNG)
+    assert (files / "layers.png").read_bytes().startswith(PNG)
     assert run.data.tags["unitrank.layer"] == "1, 3"
     assert list(unitrank.load(files / "result.npz")) == ["1", "3"]
     table = mlflow.load_table("unitrank/layers.json", run_ids=[active.info.run_id])

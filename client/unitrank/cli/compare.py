@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean
+from math import inf
+from statistics import fmean, median_low
 from typing import Any
 
 from unitrank.errors import NotPossible
 from unitrank.results import JobResult, LayeredJobResult
-from unitrank_schemas.layer_rows import mean_selectivity, median_units_for_90
 from unitrank_schemas.results import Leader
 
 TOP = 20
@@ -160,7 +160,9 @@ def _judged(result: JobResult, ranking: str) -> Judged:
     leader = next((leader for leader in result.leaderboard if leader.ranking == ranking), None)
     entry = result.rankings[ranking]
     leader = leader or Leader(ranking=ranking, better_than_random=0, of=0)
-    studies = result.ablation[ranking].values()
+    studies = list(result.ablation[ranking].values())
+    units = [inf if study.units_for_90 is None else study.units_for_90 for study in studies]
+    median = median_low(units) if units else inf
     return Judged(
         verdict=leader.verdict,
         robust=leader.robust,
@@ -169,8 +171,8 @@ def _judged(result: JobResult, ranking: str) -> Judged:
         better=leader.better_than_random,
         area=leader.area,
         keep=_mean(study.keep_area for study in studies),
-        units_for_90=median_units_for_90(entry),
-        selectivity=mean_selectivity(entry),
+        units_for_90=None if median == inf else int(median),
+        selectivity=_mean(entry.specificity.selectivity.values()) if entry.specificity else None,
         ties_with=leader.ties_with,
     )
 

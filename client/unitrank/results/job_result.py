@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from unitrank.errors import NotPossible
-from unitrank.name_clashes import clash_of
 from unitrank.pruning import PruningMask, mask_of
 from unitrank.results.files import write_result
+from unitrank.results.plotting import figure_of
 from unitrank.results.tables import LEADER_COLUMNS, NO_CLASSES, html_table, leader_rows, markdown
 from unitrank_schemas.class_names import with_class_names
-from unitrank_schemas.layer_rows import LayerRow, layer_row
+from unitrank_schemas.layer_lines import LayerLine, layer_lines
 from unitrank_schemas.results import (
     JOINT,
     AblationResult,
@@ -103,10 +102,23 @@ class JobResult:
         """The names of the layers."""
         return iter(self.layers)
 
-    @property
-    def table(self) -> list[LayerRow]:
-        """Each layer, then `joint`: best ranking, verdict, area, selectivity, units for 90 %."""
-        return [layer_row(self.layer.name, self.summary)]
+    def table(self, *, cluster: str | None = None, ranking: str | None = None) -> list[LayerLine]:
+        """Each layer, then `joint`: verdict, area, selectivity, and units that keep 90 %.
+
+        Args:
+            cluster: where in the network this cluster is decided; None: over all clusters.
+            ranking: id of a ranking; None: the best one of each layer.
+
+        Raises NotPossible for an unknown cluster or ranking.
+        """
+        results = {name: part.summary for name, part in self.parts.items()}
+        names = [each.name for each in self.clusters]
+        if cluster is not None and cluster not in names:
+            raise NotPossible(f"cluster {cluster!r} not found; use one of {', '.join(names[:20])}", code="cluster_not_found")
+        if not (lines := layer_lines(results, ranking, cluster)):
+            ids = ", ".join(next(iter(self.parts.values())).rankings)
+            raise NotPossible(f"ranking {ranking!r} not found; use one of {ids}", code="ranking_not_found")
+        return lines
 
     @property
     def job(self) -> str:
@@ -275,7 +287,7 @@ class JobResult:
 
         Args:
             name: `ablation`, `importance`, `heatmap`, `leaderboard`, `agreement`, `comparisons` or
-                `specificity`.
+                `specificity`; for several layers `layers`.
             cluster: name of a cluster; None: chosen by the plot.
             ranking: id of a ranking; None: chosen by the plot.
             channel: number of a channel, for a heatmap.
@@ -283,26 +295,19 @@ class JobResult:
 
         Raises NotPossible if the plot does not exist for this result, or matplotlib is missing.
         """
-        try:
-            import unitrank_plots
-            from unitrank_plots.figures import FIGURES, draw, rendered
-        except ImportError as error:
-            needs = f"plots need matplotlib, which cannot be imported ({error}): pip install 'unitrank[plots]'"
-            raise NotPossible(clash_of(error) or needs, code="not_installed") from error
-        if name not in FIGURES:
-            raise NotPossible(f"plot {name!r} not found; use one of {', '.join(FIGURES)}", code="plot_not_found")
+        import unitrank_plots
+
         choice = unitrank_plots.Choice(cluster, ranking, channel, example, classes=self.classes)
-        try:
-            figure = draw(name, self.summary, self.arrays, choice)
-        except unitrank_plots.NoPicture as error:
-            raise NotPossible(error.detail, code=error.code) from error
-        # A notebook displays automatically only the figures of pyplot.
-        figure._repr_png_ = partial(rendered, figure, "png")  # type: ignore[attr-defined]
-        return figure
+        summary = self._summary if name in unitrank_plots.LAYERED else self.summary
+        return figure_of(name, summary, self.arrays, choice)
 
     def plot_ablation(self, cluster: str | None = None, ranking: str | None = None) -> Figure:
         """The score as units are replaced, over all clusters and rankings, or for one of them."""
         return self.plot("ablation", cluster=cluster, ranking=ranking)
+
+    def plot_layers(self, cluster: str | None = None, ranking: str | None = None) -> Figure:
+        """The layers side by side: area, selectivity, and the units that keep 90 %."""
+        return self.plot("layers", cluster=cluster, ranking=ranking)
 
     def plot_heatmap(
         self, ranking: str | None = None, cluster: str | None = None, channel: int | None = None, example: int | None = None

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 from unitrank.errors import NotPossible
 from unitrank.results.job_result import JobResult
-from unitrank.results.tables import LAYER_COLUMNS, NO_CLASSES, clusters_in_words, html_table, layer_lines, markdown
+from unitrank.results.tables import LAYER_COLUMNS, NO_CLASSES, clusters_in_words, html_table, layer_texts, markdown
 from unitrank_schemas.layer_arrays import names_of_layer
-from unitrank_schemas.layer_rows import LayerRow, layer_rows
 from unitrank_schemas.results import JOINT, Cluster, LayeredResult, Result, Warn
 
 if TYPE_CHECKING:
@@ -91,11 +90,6 @@ class LayeredJobResult(JobResult):
         """The warnings that hold for every layer. `result["relu1"].warnings` has all of a layer."""
         return self.layered_summary.warnings
 
-    @property
-    def table(self) -> list[LayerRow]:
-        """Each layer, then `joint`: best ranking, verdict, area, selectivity, units for 90 %."""
-        return layer_rows(self.layered_summary)
-
     def to_dataframe(self, top: int | None = None) -> pandas.DataFrame:
         """As `JobResult.to_dataframe`, for all layers: the first column is `layer`.
 
@@ -112,11 +106,11 @@ class LayeredJobResult(JobResult):
         return markdown(self.layered_summary, self.classes)
 
     def __repr__(self) -> str:
-        rows = [LAYER_COLUMNS, *layer_lines(self.layered_summary, self.classes)]
+        rows = [LAYER_COLUMNS, *layer_texts(self.layered_summary, self.classes)]
         return "\n".join([self._caption, *(f"  {' | '.join(row)}" for row in rows)])
 
     def _repr_html_(self) -> str:
-        return html_table(self._caption, LAYER_COLUMNS, layer_lines(self.layered_summary, self.classes))
+        return html_table(self._caption, LAYER_COLUMNS, layer_texts(self.layered_summary, self.classes))
 
     @property
     def _caption(self) -> str:

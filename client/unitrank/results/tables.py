@@ -4,8 +4,8 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from unitrank_schemas.class_names import named, with_class_names
-from unitrank_schemas.layer_rows import layer_rows
+from unitrank_schemas.class_names import with_class_names
+from unitrank_schemas.layer_lines import layer_lines
 from unitrank_schemas.results import JOINT, VERDICT_LABELS, LayeredResult, Result, Warn
 from unitrank_schemas.verdict_text import verdict_in_words
 
@@ -35,31 +35,33 @@ LAYER_COLUMNS = (
     "best ranking",
     "verdict over all clusters",
     "strength",
-    "p",
     "area",
     "selectivity",
     "units for 90 %",
-    "warnings",
 )
 
 
-def layer_lines(summary: LayeredResult, classes: Mapping[str, str]) -> list[tuple[str, ...]]:
+def layer_texts(summary: LayeredResult, classes: Mapping[str, str]) -> list[tuple[str, ...]]:
     """The rows of the table over the layers as texts, in the order of LAYER_COLUMNS."""
+    results = {name: with_class_names(summary.of_layer(name), classes) for name in ranked_parts(summary)}
     return [
         (
-            title_of(row.layer, summary),
-            str(row.units),
-            named(row.best, classes) if summary.parts()[row.layer].rankings[0].target_class is not None else row.best,
-            VERDICT_LABELS[row.verdict],
-            STRENGTHS[row.robust] if row.verdict == "better_than_random" else MISSING,
-            MISSING if row.p is None else f"{row.p:.2g}",
-            _number(row.area),
-            _number(row.selectivity),
-            MISSING if row.units_for_90 is None else str(row.units_for_90),
-            str(row.warnings),
+            title_of(line.layer, summary),
+            str(line.count),
+            line.ranking,
+            VERDICT_LABELS[line.verdict],
+            STRENGTHS[line.robust] if line.verdict == "better_than_random" else MISSING,
+            _number(line.area),
+            _number(line.selectivity),
+            MISSING if line.units_for_90 is None else str(line.units_for_90),
         )
-        for row in layer_rows(summary)
+        for line in layer_lines(results)
     ]
+
+
+def ranked_parts(summary: LayeredResult) -> list[str]:
+    """The layers, and `joint`, that have a ranking. A selected part of a result may have none."""
+    return [name for name, part in summary.parts().items() if part.rankings]
 
 
 def title_of(name: str, summary: LayeredResult) -> str:
@@ -70,7 +72,7 @@ def title_of(name: str, summary: LayeredResult) -> str:
 def summary_table(summary: Result | LayeredResult, classes: Mapping[str, str]) -> tuple[Sequence[str], list[tuple[str, ...]]]:
     """The columns and the rows of the leaderboard, or of the table over the layers."""
     if isinstance(summary, LayeredResult):
-        return LAYER_COLUMNS, layer_lines(summary, classes)
+        return LAYER_COLUMNS, layer_texts(summary, classes)
     return LEADER_COLUMNS, leader_rows(with_class_names(summary, classes))
 
 
@@ -96,13 +98,13 @@ def _leader_markdown(summary: Result) -> str:
 
 
 def _layers_markdown(summary: LayeredResult, classes: Mapping[str, str]) -> str:
-    parts = {name: with_class_names(summary.of_layer(name), classes) for name, part in summary.parts().items() if part.rankings}
+    parts = {name: with_class_names(summary.of_layer(name), classes) for name in ranked_parts(summary)}
     lines = [f"- {title_of(name, summary)}: {' '.join(verdict_in_words(part)[:2])}" for name, part in parts.items()]
     lines += [
         "",
         f"### {len(summary.layers)} layers, {clusters_in_words(summary)}",
         "",
-        *_table(LAYER_COLUMNS, layer_lines(summary, classes)),
+        *_table(LAYER_COLUMNS, layer_texts(summary, classes)),
     ]
     shared = len(summary.warnings)
     first = next(iter(parts.values()))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 import unitrank
@@ -104,20 +105,29 @@ def test_result_of_layers_when_saved_then_loads_equal(layered: unitrank.JobResul
 
 
 def test_table_when_read_then_each_layer_has_the_numbers_of_its_best_ranking(layered: unitrank.JobResult) -> None:
-    rows = layered.table
+    lines = layered.table()
+    of_cluster = layered.table(cluster="0", ranking="gradient")
 
-    assert [row.layer for row in rows] == [*LAYERS, "joint"]
-    assert [row.units for row in rows] == [5, 5, 10]
-    for row in rows:
-        part = layered[row.layer]
-        tests = sorted(test.units_for_90 or np.inf for test in part.ablation[row.best].values())
-        specificity = part.specificity(row.best)
-        assert specificity is not None
-        assert row.best == part.best
-        assert row.area == part.leaderboard[0].area
-        assert row.units_for_90 == (None if tests[0] == np.inf else tests[0])
-        assert row.selectivity == pytest.approx(np.mean(list(specificity.selectivity.values())))
-    assert layered["relu"].table[0].area == rows[0].area
+    assert [line.layer for line in lines] == [line.layer for line in of_cluster] == [*LAYERS, "joint"]
+    assert [line.count for line in lines] == [5, 5, 10]
+    for line, in_cluster in zip(lines, of_cluster, strict=True):
+        part = layered[line.layer]
+        assert line.area == next(leader.area for leader in part.leaderboard if leader.ranking == line.ranking)
+        assert in_cluster.units_for_90 == part.ablation["gradient"]["0"].units_for_90
+    assert layered["relu"].table() == lines[:1]
+    with pytest.raises(unitrank.NotPossible, match="ranking 'x' not found; use one of gradient, conductance"):
+        layered.table(ranking="x")
+    with pytest.raises(unitrank.NotPossible, match="cluster 'x' not found; use one of 0"):
+        layered.table(cluster="x")
+
+
+def test_plot_when_there_are_several_layers_then_they_stand_side_by_side(layered: unitrank.JobResult) -> None:
+    figure = layered.plot_layers()
+
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == LAYERS
+    assert isinstance(layered["relu"].plot_ablation(), Figure)
+    with pytest.raises(unitrank.NotPossible, match="plot 'layers' not found; use one of ablation"):
+        layered["relu"].plot_layers()
 
 
 def test_result_of_layers_when_displayed_then_it_is_the_table_and_every_warning(layered: unitrank.JobResult) -> None:

@@ -57,7 +57,7 @@ def test_result_when_fetched_then_each_layer_is_a_result_of_its_own(client: Clie
 
     assert isinstance(result, unitrank.LayeredJobResult)
     assert list(result) == list(asyncio.run(fetched())) == LAYERS
-    assert [row.layer for row in result.table] == [*LAYERS, "joint"]
+    assert [line.layer for line in result.table()] == [*LAYERS, "joint"]
     assert result["relu2"].importances()["all"].shape == (5,)
     assert handle.summary(layer="relu2") == result["relu2"].summary
     assert handle.layered_summary() == result.layered_summary
