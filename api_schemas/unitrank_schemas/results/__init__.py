@@ -15,7 +15,16 @@ from unitrank_schemas.results.rankings import (
     Verified,
 )
 from unitrank_schemas.results.result import JOINT, Cost, LayeredResult, LayerResult, Leader, Provenance, Result, Warn
-from unitrank_schemas.results.subject import Cluster, Content, RankedLayer, UnitsOfLayer, name_of_unit, unit_name, units_noun
+from unitrank_schemas.results.subject import (
+    Cluster,
+    Content,
+    RankedLayer,
+    UnitsOfLayer,
+    layer_of_unit,
+    name_of_unit,
+    unit_name,
+    units_noun,
+)
 from unitrank_schemas.results.units import UnitEffect, UnitExample, UnitExamples, UnitInCluster, UnitInRanking, UnitResult
 from unitrank_schemas.results.verdicts import VERDICT_LABELS, Verdict
 
@@ -61,6 +70,7 @@ __all__ = [
     "Verdict",
     "Verified",
     "Warn",
+    "layer_of_unit",
     "name_of_unit",
     "unit_name",
     "units_noun",

@@ -67,11 +67,16 @@ def name_of_unit(layer: RankedLayer, unit: int) -> str:
 
     Among the units of all layers together the name of the layer comes first: `relu1 · head 3`.
     """
-    part = next((each for each in reversed(layer.parts or []) if each.first <= unit), None)
+    part = layer_of_unit(layer, unit)
     if part is None:
         return unit_name(layer.unit_word, _index(layer.shape, unit), unit)
     own = unit - part.first
     return f"{part.layer} · {unit_name(part.unit_word, _index(part.shape, own), own)}"
+
+
+def layer_of_unit(layer: RankedLayer, unit: int) -> UnitsOfLayer | None:
+    """The layer of a unit among those of all layers together; None for the units of one layer."""
+    return next((each for each in reversed(layer.parts or []) if each.first <= unit), None)
 
 
 def _index(shape: Sequence[int], unit: int) -> list[int]:

@@ -128,7 +128,8 @@ async def report_response(id: str, layer: str | None, *, owner: str, stores: Plo
     record, stored, classes = await run_sync(_stored, id, layer, stores, limiter=stores.threads)
     with ExitStack() as files:
         summary, arrays = await run_sync(_files, stored, files, limiter=stores.threads)
-        page = await stores.draw(owner, report, summary, arrays, record, classes)
+        layers = await run_sync(_layers, stored, limiter=stores.threads)
+        page = await stores.draw(owner, report, summary, arrays, record, classes, layers)
     headers = {**REPORT_HEADERS, "Content-Disposition": f'inline; filename="{id}.html"'}
     return Response(page, headers=headers, media_type="text/html; charset=utf-8")
 
@@ -147,6 +148,11 @@ def _stored(
 
 def _files(stored: StoredResult, files: ExitStack) -> tuple[bytes, LocalArrays]:
     return b"".join(stored.summary_bytes()), files.enter_context(stored.array_path())
+
+
+def _layers(stored: StoredResult) -> bytes | None:
+    """The summary of all layers; None for a result of one layer."""
+    return b"".join(stored.whole.summary_bytes()) if stored.parts else None
 
 
 def _over_input(

@@ -18,7 +18,8 @@ from unitrank_schemas.result_text import errors_of_no_change, group_warnings, pr
 from unitrank_schemas.results import Result, units_noun
 from unitrank_schemas.verdict_text import verdict_in_words
 from unitrank_service.results.layers.local_arrays import LocalArrays
-from unitrank_service.results.parsed_result import parsed_result
+from unitrank_service.results.layers.overview import overview
+from unitrank_service.results.parsed_result import parsed_layers, parsed_result
 from unitrank_service.results.table_rows import cluster_line, comparison_lines, leader_line
 from unitrank_store.jobs.record import JobRecord
 
@@ -27,6 +28,10 @@ MOST_CLUSTERS = 30
 ANSWER_CAPTION = (
     "Left: the score while units are replaced in the order of the list, and the band of random orders; lower is better. "
     "Right: the score while only the first units of the list are kept; higher is better."
+)
+LAYERS_CAPTION = (
+    "For each layer: the area of its best ranking, coloured by its verdict, its selectivity, and the share of the units that keep "
+    "90 % of the score."
 )
 MOST_MAPS = 6
 """Clusters with a heatmap."""
@@ -40,16 +45,17 @@ class Picture:
     caption: str
 
 
-def report(summary: bytes, arrays: LocalArrays, record: JobRecord, classes: Mapping[str, str]) -> str:
+def report(summary: bytes, arrays: LocalArrays, record: JobRecord, classes: Mapping[str, str], layers: bytes | None = None) -> str:
     """Return the report as HTML. `summary`: the result as JSON. `arrays`: the file with its arrays.
 
-    `classes`: number of a class → its name.
+    `classes`: number of a class → its name. `layers`: the result of all layers, for a report that
+    begins with an overview of them.
 
     The process that draws runs this function.
     """
     with arrays.open() as file:
         named = in_words(parsed_result(summary), file.mapped(), unitrank_plots.Choice(classes=classes))
-        return _template().render(_values(*named[:2], record))
+        return _template().render(_values(*named[:2], record) | _overview(layers, classes))
 
 
 def _values(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]:
@@ -80,6 +86,18 @@ def _values(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]
         "origin": origin(result, record),
         "request": json.dumps(_short(record.request), indent=2, ensure_ascii=False),
     }
+
+
+def _overview(layers: bytes | None, classes: Mapping[str, str]) -> dict[str, Any]:
+    """The values of the overview of all layers."""
+    from unitrank_plots.figures import draw_layers, rendered
+
+    if layers is None:
+        return {"overview": None}
+    result = parsed_layers(layers)
+    values = overview(result, classes)
+    image = rendered(draw_layers("layers", result, unitrank_plots.Choice()), "png") if values["tested"] else None
+    return {"overview": values, "overview_picture": None if image is None else _of_png(image, LAYERS_CAPTION)}
 
 
 def _pictures(result: Result, arrays: Arrays, best: str) -> list[Picture]:
@@ -121,6 +139,10 @@ def _picture(name: str, caption: str, result: Result, arrays: Arrays, choice: un
         image = rendered(draw(name, result, arrays, choice), "png")
     except unitrank_plots.NoPicture:
         return None
+    return _of_png(image, caption)
+
+
+def _of_png(image: bytes, caption: str) -> Picture:
     return Picture(f"data:image/png;base64,{base64.b64encode(image).decode()}", caption)
 
 

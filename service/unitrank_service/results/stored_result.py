@@ -71,6 +71,13 @@ class StoredResult:
         return chosen
 
     @property
+    def whole(self) -> "StoredResult":
+        """The result of all layers."""
+        whole = copy(self)
+        whole._layer = None
+        return whole
+
+    @property
     def layer(self) -> str | None:
         """The chosen layer of a layered result; None for a result in full."""
         return self._layer

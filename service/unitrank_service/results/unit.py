@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unitrank_schemas.results import RankedLayer, name_of_unit
+from unitrank_schemas.results import RankedLayer, layer_of_unit, name_of_unit
 from unitrank_schemas.unit_examples import KEPT, LISTS
 from unitrank_service.errors import HttpProblem
 from unitrank_service.results.stored_result import StoredResult
@@ -47,6 +47,7 @@ def unit_body(stored: StoredResult, unit: int, selection: Selection) -> Json:
     with stored.array_file() as arrays:
         rankings = list(UnitReader(summary, selection, arrays, unit).rankings())
     values = [cluster for ranking in rankings for cluster in ranking["clusters"].values()]
+    subject = RankedLayer.model_validate(layer, extra="ignore")
     index = [int(place) for place in np.unravel_index(unit, layer["shape"])] if layer["shape"] else []
     return {
         "job": summary["job"],
@@ -54,10 +55,19 @@ def unit_body(stored: StoredResult, unit: int, selection: Selection) -> Json:
         "layer": layer,
         "unit": unit,
         "index": index,
-        "name": name_of_unit(RankedLayer.model_validate(layer, extra="ignore"), unit),
+        "name": name_of_unit(subject, unit),
         "rankings": rankings,
-        "missing": {name: text for name, text in MISSING.items() if any(value[name] is None for value in values)},
+        "missing": {name: text for name, text in _reasons(subject, unit).items() if any(value[name] is None for value in values)},
     }
+
+
+def _reasons(layer: RankedLayer, unit: int) -> dict[str, str]:
+    """Value of a unit → why it is null."""
+    part = layer_of_unit(layer, unit)
+    if part is None:
+        return MISSING
+    own = f"the result of layer {part.layer!r} has it, as that of its unit {unit - part.first}"
+    return MISSING | dict.fromkeys(("effect", "score", "activation"), own)
 
 
 @dataclass(frozen=True)

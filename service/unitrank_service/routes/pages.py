@@ -1,6 +1,8 @@
 """The routes of the web pages: a job, models, datasets, and the form for a new job."""
 
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -10,7 +12,7 @@ from unitrank_schemas.jobs import ENDED
 from unitrank_service.backend import Backend, backend_of, key_of
 from unitrank_service.contents.representation import dataset_body, model_body
 from unitrank_service.errors import HttpProblem
-from unitrank_service.http.parameters import Id, checked_id
+from unitrank_service.http.parameters import Id, OneLayer, checked_id
 from unitrank_service.http.requests import content_type
 from unitrank_service.jobs import job_resource
 from unitrank_service.jobs.drafts import draft
@@ -27,6 +29,7 @@ from unitrank_service.web.job_form.form_page import form_page, request_snippets
 from unitrank_service.web.job_lines import title_values
 from unitrank_service.web.job_view import STATES, TABS, TabChoice, is_image, job_line, percent, result_values
 from unitrank_service.web.layer_graph import layer_graph
+from unitrank_service.web.layers_view import layers_values
 from unitrank_service.web.pages import PageRoute, page, to
 from unitrank_service.web.result_examples import gallery, preview_of
 from unitrank_store.jobs.record import JobRecord
@@ -41,6 +44,7 @@ SMALL_BYTES = 256 * 1024
 """Bytes of a summary that this process parses itself, in some milliseconds."""
 KINDS = {"json": JSON, "csv": CSV, "npz": NPZ, "safetensors": SAFETENSORS}
 Text = Annotated[str, Query(max_length=300)]
+LayerText = Annotated[str, Query(max_length=512)]
 
 
 @router.get("/jobs/{id}")
@@ -53,26 +57,43 @@ async def show_job(
     channel: str = "",
     overlay: bool = False,
     first: str = "",
+    layer: LayerText = "",
 ) -> Response:
     """One job: its progress, or its result in tabs."""
-    record, summary = await run_in_threadpool(_record_and_summary, id, backend_of(request))
-    values: dict[str, Any] = {"tab": "request", "tabs": {"request": TABS["request"]}}
+    chosen = TabChoice(tab, cluster, ranking, layer)
+    record, summary, chosen, parts = await run_in_threadpool(_record_and_summary, id, chosen, backend_of(request))
+    values: dict[str, Any] = {"tab": "request", "tabs": {"request": TABS["request"]}, "layer": ""}
     if isinstance(summary, bytes):
-        values = await _result_values(request, summary, record, TabChoice(tab, cluster, ranking))
+        values = await _result_values(request, summary, record, chosen)
+        values["parts"] = parts
         values |= {"overlay": overlay, "channel": int(channel) if re.fullmatch(r"\d{1,6}", channel) else None}
         values["first"] = int(first) if re.fullmatch(r"\d{1,9}", first) else 0
     return await run_in_threadpool(_job_page, request, record, summary if isinstance(summary, str) else None, values)
 
 
-def _record_and_summary(id: str, backend: Backend) -> tuple[JobRecord, bytes | str | None]:
-    """The record, and its result as JSON, the reason why the result is missing, or None."""
+def _record_and_summary(
+    id: str, chosen: TabChoice, backend: Backend
+) -> tuple[JobRecord, bytes | str | None, TabChoice, Sequence[str]]:
+    """The record, and its result as JSON, the reason why the result is missing, or None.
+
+    The third is the choice with a layer that exists, and the last the layers of a layered result.
+    """
     record = backend.jobs.get(id)
     if record.status != "succeeded":
-        return record, None
+        return record, None, chosen, ()
     try:
-        return record, b"".join(StoredResult(record, backend.results, backend.jobs.result_ttl).summary_bytes())
+        stored = StoredResult(record, backend.results, backend.jobs.result_ttl)
+        chosen = replace(chosen, layer=_layer(chosen.layer, stored.parts))
+        if chosen.layer and chosen.tab in TABS:
+            stored = stored.of_layer(chosen.layer)
+        return record, b"".join(stored.summary_bytes()), chosen, stored.parts
     except HttpProblem as problem:
-        return record, problem.detail
+        return record, problem.detail, chosen, ()
+
+
+def _layer(name: str, parts: Sequence[str]) -> str:
+    """The named layer, or the first one; "" for a result of one layer."""
+    return name if name in parts else next(iter(parts), "")
 
 
 async def _result_values(request: Request, summary: bytes, record: JobRecord, chosen: TabChoice) -> dict[str, Any]:
@@ -82,9 +103,12 @@ async def _result_values(request: Request, summary: bytes, record: JobRecord, ch
     """
     backend = backend_of(request)
     names = await run_in_threadpool(backend.class_names.of_job, record, backend.datasets)
+    of_layers = bool(chosen.layer) and chosen.tab not in TABS
+    function: Callable[..., dict[str, Any]] = layers_values if of_layers else result_values
+    arguments = (summary, chosen, names) if of_layers else (summary, record, chosen, names)
     if len(summary) <= SMALL_BYTES:
-        return await run_in_threadpool(result_values, summary, record, chosen, names)
-    return await backend.plots.draw(key_of(request).id, result_values, summary, record, chosen, names)
+        return await run_in_threadpool(function, *arguments)
+    return await backend.plots.draw(key_of(request).id, function, *arguments)
 
 
 def _job_page(request: Request, record: JobRecord, why_missing: str | None, values: dict[str, Any]) -> Response:
@@ -108,7 +132,7 @@ def _job_page(request: Request, record: JobRecord, why_missing: str | None, valu
 
 
 @router.get("/jobs/{id}/download/{kind}")
-async def download(request: Request, id: Id, kind: str) -> Response:
+async def download(request: Request, id: Id, kind: str, layer: OneLayer = None) -> Response:
     """The result as a file. The URL names the format, because a link cannot send `Accept`."""
     if kind not in KINDS:
         raise HttpProblem("not_found", f"download {kind[:100]!r} does not exist; use {', '.join(KINDS)}")
@@ -117,7 +141,7 @@ async def download(request: Request, id: Id, kind: str) -> Response:
         request,
         id,
         KINDS[kind],
-        Selection(),
+        Selection(layer=layer),
         jobs=backend.jobs,
         results=backend.results,
         threads=backend.result_threads,

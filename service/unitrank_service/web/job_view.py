@@ -30,6 +30,10 @@ TABS = {
     "request": "Request",
     "downloads": "Downloads",
 }
+LAYERS_TAB = "layers"
+"""The tab that compares the layers of a job."""
+LAYERED_TABS = {LAYERS_TAB: "Where in the network", **TABS}
+"""The tabs of a job with several layers."""
 STATES = {
     "queued": "waiting",
     "running": "running",
@@ -62,6 +66,7 @@ def job_line(record: JobRecord) -> Json:
         "dataset": dataset if isinstance(dataset, str) else None,
         "layer": layers_in_words(layers),
         "layers": layers,
+        "joint": bool(request.get("joint")),
         "methods": methods,
         "created_at": record.created_at,
         "seconds": (record.finished_at - record.started_at) if record.finished_at and record.started_at else None,
@@ -87,11 +92,15 @@ def percent(progress: Json | None) -> int | None:
 
 @dataclass(frozen=True)
 class TabChoice:
-    """The tab that a request names, with its cluster and its ranking; "" leaves one out."""
+    """The tab that a request names, with its cluster and its ranking; "" leaves one out.
+
+    `layer`: the layer of a job with several; "" for a job of one layer.
+    """
 
     tab: str
     cluster: str
     ranking: str
+    layer: str = ""
 
 
 def result_values(summary: bytes, record: JobRecord, chosen: TabChoice, names: Mapping[str, str]) -> Json:
@@ -106,7 +115,9 @@ def result_values(summary: bytes, record: JobRecord, chosen: TabChoice, names: M
     source = TabSource(result, with_class_names(result, names), record, choice(result, chosen.cluster, chosen.ranking))
     return {
         "tab": tab,
-        "tabs": TABS,
+        "tabs": LAYERED_TABS if chosen.layer else TABS,
+        "layer": chosen.layer,
+        "is_joint": bool(result.layer.parts),
         "dataset_digest": result.dataset.digest,
         "shape": result.layer.shape,
         "count": result.layer.count,

@@ -47,7 +47,7 @@ def gallery(record: JobRecord, values: Json, first: int, names: Mapping[str, str
     `values`: those of the tab. `first`: number of the first example that is shown.
     """
     cluster, ranking = values["first_cluster"], values["first_ranking"]
-    stored = StoredResult(record, backend.results, backend.jobs.result_ttl)
+    stored = StoredResult(record, backend.results, backend.jobs.result_ttl).of_layer(values["layer"] or None)
     with stored.array_file() as arrays:
         count = arrays.arrays[f"rows/{cluster}"].elements
         first = min(first, max(0, count - 1) // SHOWN * SHOWN)

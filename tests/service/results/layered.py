@@ -38,13 +38,17 @@ def arrays() -> dict[str, np.ndarray[Any, Any]]:
     return full
 
 
+def robust(layer: str, method: str) -> bool | None:
+    return layer != "conv1" if VERDICTS[AREAS[layer][method]] == "better_than_random" else None
+
+
 def part(layer: str) -> dict[str, Any]:
     """The part of the summary about one layer."""
     leaders = [
         {
             "ranking": method,
             "verdict": VERDICTS[AREAS[layer][method]],
-            "robust": (VERDICTS[AREAS[layer][method]] == "better_than_random" and layer != "conv1") or None,
+            "robust": robust(layer, method),
             "better_than_random": 2,
             "of": 2,
             "area": AREAS[layer][method],
@@ -78,7 +82,13 @@ def _ranking(layer: str, method: str) -> dict[str, Any]:
         "id": method,
         "method": {"name": method},
         "clusters": clusters,
-        "overall": {"p_value": 0.01, "p_worse": 1.0, "verdict": VERDICTS[AREAS[layer][method]], "area": AREAS[layer][method]},
+        "overall": {
+            "p_value": 0.01,
+            "p_worse": 1.0,
+            "verdict": VERDICTS[AREAS[layer][method]],
+            "area": AREAS[layer][method],
+            "robust": robust(layer, method),
+        },
         "specificity": {
             "matrix": [[1.0, 0.0], [0.0, 1.0]],
             "selectivity": selectivity,

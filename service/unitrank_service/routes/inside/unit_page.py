@@ -1,11 +1,13 @@
 """The page of one unit: importance everywhere, its effect, and the examples that move it."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from unitrank_schemas.result_text import number
+from unitrank_schemas.results import RankedLayer, layer_of_unit
 from unitrank_service.backend import Backend, backend_of
 from unitrank_service.http.parameters import Id
 from unitrank_service.results.stored_result import StoredResult
@@ -31,20 +33,39 @@ LISTS = {
 
 @router.get("/jobs/{id}/units/{unit}")
 async def show_unit(
-    request: Request, id: Id, unit: Annotated[int, Path(ge=0, le=2**53)], cluster: Text = "", ranking: Text = ""
+    request: Request,
+    id: Id,
+    unit: Annotated[int, Path(ge=0, le=2**53)],
+    cluster: Text = "",
+    ranking: Text = "",
+    layer: Annotated[str, Query(max_length=512)] = "",
 ) -> Response:
-    """One unit of a result. `cluster`, `ranking`: those whose examples are shown."""
+    """One unit of a result. `cluster`, `ranking`: those whose examples are shown.
+
+    `layer`: that of the unit; "" for the first.
+    """
     backend = backend_of(request)
 
     def render() -> Response:
-        return page(request, "unit.html", **_values(id, unit, cluster, ranking, backend))
+        return page(request, "unit.html", **_values(id, unit, UnitChoice(cluster, ranking, layer), backend))
 
     return await run_sync(render, limiter=backend.result_threads)
 
 
-def _values(id: str, unit: int, cluster: str, ranking: str, backend: Backend) -> Json:
-    record = backend.jobs.get(id)
-    body = unit_body(StoredResult(record, backend.results, backend.jobs.result_ttl), unit, Selection())
+@dataclass(frozen=True)
+class UnitChoice:
+    """The cluster, ranking and layer of a unit; "" leaves one out."""
+
+    cluster: str
+    ranking: str
+    layer: str
+
+
+def _values(id: str, unit: int, chosen: UnitChoice, backend: Backend) -> Json:
+    record, ranking, cluster = backend.jobs.get(id), chosen.ranking, chosen.cluster
+    stored = StoredResult(record, backend.results, backend.jobs.result_ttl).of_layer(chosen.layer or None)
+    body = unit_body(stored, unit, Selection())
+    subject = RankedLayer.model_validate(body["layer"], extra="ignore")
     rankings = {each["id"]: each["clusters"] for each in body["rankings"]}
     chosen_ranking = ranking if ranking in rankings else next(iter(rankings))
     clusters = list(rankings[chosen_ranking])
@@ -59,7 +80,10 @@ def _values(id: str, unit: int, cluster: str, ranking: str, backend: Backend) ->
     return {
         "job": job_line(record),
         "unit": unit,
-        "name": body["name"] if body["layer"].get("unit_word") else f"unit {unit}",
+        "name": body["name"] if subject.unit_word or subject.parts else f"unit {unit}",
+        "layer": stored.layer or "",
+        "layer_name": subject.name,
+        "own": _in_its_layer(subject, unit),
         "count": body["layer"]["count"],
         "index": ", ".join(map(str, body["index"])),
         "shape": body["layer"]["shape"],
@@ -99,3 +123,9 @@ def _line(ranking: str, cluster: str, value: Json) -> Json:
         "effect": effect and f"{number(effect['value'])}",
         "source": effect and {"verify": "test examples", "exact_ablation": "all examples"}[effect["source"]],
     }
+
+
+def _in_its_layer(layer: RankedLayer, unit: int) -> tuple[str, int] | None:
+    """The layer and the number there of a unit of all layers together; None for another unit."""
+    part = layer_of_unit(layer, unit)
+    return None if part is None else (part.layer, unit - part.first)
