@@ -25,12 +25,16 @@ def _is_pattern(name: str, manifest: Manifest) -> bool:
     return WILDCARD in name and layer_named(name, manifest) is None
 
 
+def is_like(layer: str, pattern: str) -> bool:
+    """Whether the pattern matches the name of a layer. A name matches itself."""
+    return bool(re.fullmatch(".*".join(map(re.escape, pattern.split(WILDCARD))), layer, re.DOTALL))
+
+
 def _matches(name: str, request: JobRequest, manifest: Manifest) -> list[str]:
     """The layers that a name matches; the name itself where no layer matches it."""
     if not _is_pattern(name, manifest):
         return [name]
-    pattern = re.compile(".*".join(map(re.escape, name.split(WILDCARD))), re.DOTALL)
-    layers = [layer for layer in manifest.layers if layer.kind != "Input" and pattern.fullmatch(layer.name)]
+    layers = [layer for layer in manifest.layers if layer.kind != "Input" and is_like(layer.name, name)]
     places = ((layer.name, place_of(request, layer)) for layer in layers)
     return [layer for layer, place in places if place and place.reached] or [name]
 

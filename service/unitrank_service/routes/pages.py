@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from unitrank_schemas.jobs import ENDED
+from unitrank_schemas.jobs import ENDED, MOST_LAYERS
 from unitrank_service.backend import Backend, backend_of, key_of
 from unitrank_service.contents.representation import dataset_body, model_body
 from unitrank_service.errors import HttpProblem
@@ -207,13 +207,22 @@ def show_dataset(request: Request, name: str) -> Response:
 
 
 @router.get("/new", openapi_extra=WRITE)
-def show_form(request: Request, model: Text = "", dataset: Text = "", layer: Text = "", job: Text = "") -> Response:
+def show_form(
+    request: Request,
+    model: Text = "",
+    dataset: Text = "",
+    layer: Annotated[list[LayerText] | None, Query(max_length=MOST_LAYERS)] = None,
+    job: Text = "",
+) -> Response:
     """The form for a new job, with the values of the link, or of an earlier job."""
     if not job:
-        return _form(request, Form({"model": [model], "dataset": [dataset], "layer": [layer]}, fresh=True))
+        first, *others = layer or [""]
+        layers = {"layer": [first], "more_layers": ["\n".join(others)]}
+        return _form(request, Form({"model": [model], "dataset": [dataset], **layers}, fresh=True))
     backend, earlier = backend_of(request), backend_of(request).jobs.get(checked_id(job)).request
     dataset = earlier["dataset"] if isinstance(earlier["dataset"], str) else ""
-    choices = choices_for(earlier["model"], dataset, earlier["layer"], models=backend.models, datasets=backend.datasets)
+    first = earlier["layer"][0] if isinstance(earlier["layer"], list) else earlier["layer"]
+    choices = choices_for(earlier["model"], dataset, first, models=backend.models, datasets=backend.datasets)
     earlier = earlier | {"dataset": dataset or choices.dataset}
     return _form(request, form_again(earlier, choices, lambda body: draft(body, 0, backend.drafts).request))
 

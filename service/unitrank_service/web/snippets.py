@@ -17,6 +17,16 @@ MOST_NUMBERS = 1000
 """A request with more given numbers is not written as code."""
 
 
+PRINT = """\
+    for leader in result["leaderboard"]:
+        print(leader["verdict"], leader["ranking"], leader["area"])"""
+PRINT_LAYERS = """\
+    for layer, part in result["layers"].items():
+        for leader in part["leaderboard"]:
+            print(layer, leader["verdict"], leader["ranking"], leader["area"])"""
+"""The end of the script for a list of layers."""
+
+
 def short(request: Json) -> Json:
     """An equal request that has only the fields that differ from their defaults."""
     shortened: Json = {}
@@ -56,6 +66,7 @@ def as_python(request: Json, base: str, key: bool) -> str:
     """A script that needs only httpx: it posts the request, waits, and prints the leaderboard."""
     authorization = ', headers={"Authorization": f"Bearer {os.environ[\'UNITRANK_KEY\']}"}' if key else ""
     imports = "import os\n\nimport httpx" if key else "import httpx"
+    show = PRINT_LAYERS if isinstance(request["layer"], list) else PRINT
     return f"""{imports}
 
 request = {pprint.pformat(request, width=100, sort_dicts=False)}
@@ -65,8 +76,8 @@ with httpx.Client(base_url={base!r}{authorization}, timeout=90) as client:
     path = f"/v1/jobs/{{answer.json()['id']}}"
     while (job := client.get(path, params={{"wait": 60}}).json())["finished_at"] is None:
         print(job["status"], job["progress"])
-    for leader in client.get(f"{{path}}/result").raise_for_status().json()["leaderboard"]:
-        print(leader["verdict"], leader["ranking"], leader["area"])"""
+    result = client.get(f"{{path}}/result").raise_for_status().json()
+{show}"""
 
 
 def _is_large(entry: Json | str) -> bool:

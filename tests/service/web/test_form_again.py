@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.service.conftest import Json, Served, put_dataset, ready_model
+from tests.service.conftest import Json, Served, put_dataset, put_model, ready_model
 from tests.service.web.conftest import fields_of_form
 
 REQUEST: Json = {"model": "net", "dataset": "data", "layer": "conv1", "methods": ["gradient"]}
@@ -19,6 +19,9 @@ REQUEST: Json = {"model": "net", "dataset": "data", "layer": "conv1", "methods":
         ({}, []),
         ({"clusters": {"by": "members", "members": {"a": [0, 1, 2], "b": [1]}}, "seed": 3}, []),
         ({"clusters": {"by": "kmeans", "k": 2, "layer": "fc"}, "units": "channel"}, []),
+        ({"layer": ["conv1", "fc"], "joint": True}, []),
+        ({"layer": ["fc"]}, []),
+        ({"layer": ["conv*", "fc"]}, []),
         ({"units": "position"}, []),
         ({"units": {"axis": 0, "groups": 2}}, []),
         ({"units": {"axis": -3, "labels": [0, 1, 1, 2]}}, []),
@@ -109,3 +112,18 @@ def test_form_when_a_text_cannot_be_read_then_says_where(
     assert answer.status_code == 422
     assert words in unescape(answer.text)
     assert client.get("/v1/jobs").json()["items"] == []
+
+
+def test_again_when_a_pattern_waited_for_its_model_then_the_pattern_stays(
+    client: httpx.Client, browser: httpx.Client, served: Served
+) -> None:
+    put_dataset(client)
+    put_model(client)
+    first = client.post("/v1/jobs", json=REQUEST | {"layer": "*c*"}).json()
+    ready_model(client, served)
+
+    fields = fields_of_form(browser.get("/new", params={"job": first["id"]}).text)
+    sent = browser.post("/new", data={**fields, "action": "send", "fresh": "on"})
+
+    assert fields["more_layers"] == ["*c*"]
+    assert client.get("/v1" + sent.headers["location"]).json()["request"]["layer"] == ["conv1", "fc"]

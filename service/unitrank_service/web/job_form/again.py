@@ -10,6 +10,7 @@ from unitrank_schemas.methods import METHODS
 from unitrank_service.errors import HttpProblem
 from unitrank_service.web.job_form.choices import CLUSTERS, FormChoices
 from unitrank_service.web.job_form.form import Form, filled
+from unitrank_service.web.job_form.layer_lines import controls_of
 from unitrank_service.web.job_form.member_lines import lines_of
 from unitrank_service.web.job_form.request_body import FIXED, STATISTICS, checked_shape, request_body
 from unitrank_service.web.snippets import short
@@ -24,7 +25,9 @@ def form_again(request: Json, choices: FormChoices, complete: Callable[[JobReque
     `complete`: returns a request with the defaults that depend on model and dataset. It may raise
     HttpProblem or RequestRejected.
     """
-    fields = {name: values for name, values in _fields(request).items() if values != [""]}
+    layers = [layer.name for layer in choices.manifest.layers] if choices.manifest else []
+    values_of_all = _fields(request) | {name: [text] for name, text in controls_of(request["layer"], layers).items()}
+    fields = {name: values for name, values in values_of_all.items() if values != [""]}
     further = _further(request, Form(fields), choices, complete)
     text = json.dumps(further, indent=2, ensure_ascii=False) if further else ""
     return Form(fields | {"more": [text]})
@@ -36,7 +39,7 @@ def _fields(request: Json) -> dict[str, list[str]]:
     reduce = target["reduce"]
     path: Json = next((entry for entry in request["methods"] if "steps" in entry), {})
     values = {
-        **{name: request[name] for name in (*FIXED, "at", "output", "labels", "keep_examples", "seed", "priority")},
+        **{name: request[name] for name in ("model", "dataset", "at", "output", "labels", "keep_examples", "seed", "priority")},
         **_units(request["units"]),
         **{name: path.get(name) for name in ("steps", "spacing")},
         **_clusters(request["clusters"]),
@@ -51,6 +54,7 @@ def _fields(request: Json) -> dict[str, list[str]]:
         **{name: baseline.get(name) for name in ("index", "count", "where")},
         "hold": baseline["hold"],
         **{f"baseline.{name}": entry["kind"] for name, entry in baseline["inputs"].items()},
+        "joint": "on" if request.get("joint") else None,
         "ablation": "on" if ablation else None,
         **{name: (ablation or {}).get(name) for name in ("fill", "random", "examples")},
         "fidelity": "on" if request["fidelity"] else None,

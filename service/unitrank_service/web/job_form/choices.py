@@ -11,6 +11,7 @@ from unitrank_schemas.checks.baseline import path_of
 from unitrank_schemas.checks.defaults import can_label
 from unitrank_schemas.checks.given import given_once
 from unitrank_schemas.checks.inputs import fits
+from unitrank_schemas.checks.layers import is_like
 from unitrank_schemas.checks.methods import gradients_exist, paths_exist, spatial_axes_exist
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.facts.facts import kind_of, logit_count
@@ -126,7 +127,7 @@ def name_of(method: type[MethodBase]) -> str:
 
 def choices_for(model: str, dataset: str, layer: str, *, models: ModelStore, datasets: DatasetStore) -> FormChoices:
     """The choices for the named model, dataset and layer if they are ready, otherwise for the first
-    ready ones.
+    ready ones. `layer` may be a pattern.
     """
     model_names, dataset_names = _ready(models), _ready(datasets)
     model, model_record = _chosen(models, model_names, model)
@@ -134,7 +135,9 @@ def choices_for(model: str, dataset: str, layer: str, *, models: ModelStore, dat
     manifest = Manifest.model_validate(model_record.manifest, extra="ignore") if model_record else None
     layers = manifest.layers if manifest else []
     inner = [candidate for candidate in layers if candidate.kind != "Input"]
-    chosen = next((candidate for candidate in layers if candidate.name == layer), next(iter(inner or layers), None))
+    named = next((candidate for candidate in layers if candidate.name == layer), None)
+    matching = (candidate for candidate in inner if is_like(candidate.name, layer))
+    chosen = named or next(matching, None) or next(iter(inner or layers), None)
     fields = {name: FieldInfo.model_validate(info, extra="ignore") for name, info in table.fields.items()} if table else None
     return FormChoices(
         models=_with(model_names, model),

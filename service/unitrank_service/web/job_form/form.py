@@ -11,6 +11,7 @@ from unitrank_schemas.methods import METHODS
 from unitrank_schemas.problems import Invalid
 from unitrank_service.errors import HttpProblem
 from unitrank_service.web.job_form.choices import CLUSTERS, FormChoices, name_of
+from unitrank_service.web.job_form.layer_lines import lines_in
 from unitrank_service.web.job_form.request_body import (
     BASELINES,
     FILLS,
@@ -61,6 +62,11 @@ def read(body: bytes, kind: str) -> Form:
         raise HttpProblem("invalid_request", f"the body is malformed: expected fields as {FORM}") from error
 
 
+def first_layer(form: Form) -> str:
+    """The layer or the pattern that the other choices of the form follow from; "" without one."""
+    return form.one("layer") or next(iter(lines_in(form.one("more_layers"))), "")
+
+
 def filled(form: Form, choices: FormChoices) -> Json:
     """The value that each control shows: the chosen value if it is available, otherwise the
     default.
@@ -72,8 +78,13 @@ def filled(form: Form, choices: FormChoices) -> Json:
     single = choices.logits(output) == 1
     entries = [f"{name_of(method)}:{statistic}" for method in choices.methods(at) for statistic in STATISTICS]
     default = [entry for entry in ("gradient:mean", "gradient:mean_abs", "conductance:mean") if entry in entries] or entries[:1]
+    more_layers = form.one("more_layers")
     label = form.chosen("labels", labels, "y" if "y" in labels else "")
     return {
+        # Without a layer of its own the job has those of the lines.
+        "layer": "" if more_layers and not form.one("layer") else choices.layer.name if choices.layer else "",
+        "more_layers": more_layers,
+        "joint": bool(form.one("joint")),
         "at": at,
         "output": output,
         "units": form.chosen("units", list(UNITS), "neuron"),
@@ -123,11 +134,13 @@ def filled(form: Form, choices: FormChoices) -> Json:
 
 def missing(form: Form, values: Json, choices: FormChoices) -> list[Invalid]:
     """One error for each control whose sent value is not among its choices (any more)."""
-    contents = {"model": choices.model, "dataset": choices.dataset, "layer": choices.layer.name if choices.layer else ""}
+    contents = {"model": choices.model, "dataset": choices.dataset, "layer": values["layer"]}
     # A missing control is not an error, but the form always sends these three.
     controls = {name: (value, form.one(name)) for name, value in contents.items()}
     others = {f"input.{name}": field for name, field in values["inputs"].items()}
-    others |= {name: value for name, value in values.items() if isinstance(value, str) and _has_effect(name, values)}
+    others |= {
+        name: value for name, value in values.items() if name != "layer" and isinstance(value, str) and _has_effect(name, values)
+    }
     controls |= {name: (value, form.one(name, value)) for name, value in others.items()}
     errors = [_gone(_word(name), sent, name) for name, (value, sent) in controls.items() if sent != value]
     title = {name_of(method): method.title for method in METHODS.values()}
@@ -143,6 +156,8 @@ def control(pointer: str) -> str:
             return option
         case ["methods", _, ("scores" | "id") as option]:
             return {"scores": "given", "id": "given_name"}[option]
+        case ["layer", _]:
+            return "more_layers"
         case ["units", field, *_]:
             return "unit_axis" if field == "axis" else "unit_groups"
         case ["inputs", name]:

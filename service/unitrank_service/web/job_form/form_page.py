@@ -48,7 +48,7 @@ def form_page(
     redirect to the new job.
     """
     models, datasets = stores.drafts.models, stores.drafts.datasets
-    choices = choices_for(sent.one("model"), sent.one("dataset"), sent.one("layer"), models=models, datasets=datasets)
+    choices = choices_for(sent.one("model"), sent.one("dataset"), form.first_layer(sent), models=models, datasets=datasets)
     values = form.filled(sent, choices)
     classes = _classes(values, choices, names, datasets)
     in_numbers = {control: _number_of(values[control], classes) for control in ("class", "against")}

@@ -13,6 +13,7 @@ from unitrank_schemas.validation import invalid_places
 from unitrank_service.errors import HttpProblem, InvalidBody
 from unitrank_service.http.strict_json import parse
 from unitrank_service.web.job_form.choices import CLUSTERS, FormChoices
+from unitrank_service.web.job_form.layer_lines import requested_layer
 from unitrank_service.web.job_form.member_lines import BadLines, members_of
 
 Json = dict[str, Any]
@@ -64,7 +65,8 @@ def request_body(values: Json, choices: FormChoices) -> Json:
     body: Json = {
         "model": choices.model,
         "dataset": choices.dataset,
-        "layer": choices.layer.name if choices.layer else "",
+        "layer": requested_layer(values["layer"], values["more_layers"]),
+        "joint": values["joint"],
         "methods": [_method(entry, values) for entry in values["methods"]] + _given(values),
         "clusters": _clusters(values),
         "inputs": _inputs(values["inputs"]),
@@ -126,6 +128,7 @@ def _invalid(detail: str) -> InvalidBody:
 
 NO_PREPROCESSING: Json = {"scale": 1, "mean": None, "std": None}
 DEFAULTS: Json = {
+    "joint": False,
     "clusters": {"by": "all"},
     "inputs": {},
     "preprocess": {},
