@@ -32,7 +32,10 @@ class ComparedJob(Schema):
     status: JobStatus
     model: Content
     dataset: Content
-    layer: str
+    layer: str = Field(description="The layer that is compared; `joint` for the units of all layers together.")
+    layers: list[str] | None = Field(
+        None, description="The layers of a job with several, and `joint`: values of `layer` in the query. Null for one layer."
+    )
     at: Place
     units: Units
     summary: JobSummary | None = None

@@ -15,6 +15,7 @@ from unitrank_schemas.comparison import (
     NotCompared,
 )
 from unitrank_schemas.jobs import JobSummary, units_in_words
+from unitrank_schemas.jobs.job import job_summary
 from unitrank_schemas.results import Ranking, Result
 from unitrank_service.comparison.agreement import agreement
 from unitrank_service.comparison.best_curve import best_curve
@@ -34,12 +35,18 @@ NUMBERED = "kmeans"
 
 @dataclass(frozen=True)
 class Source:
-    """A job to compare. `summary`, `arrays`: its result; None if it has none, for a `reason`."""
+    """A job to compare, at one of its layers.
+
+    `layers`: all layers of a job with several, and `joint`. `summary`, `arrays`: the result; None
+    for a job without a result, for a `reason`.
+    """
 
     record: JobRecord
-    summary: bytes | None
-    arrays: LocalArrays | None
-    reason: str | None
+    layer: str
+    layers: Sequence[str]
+    summary: bytes | None = None
+    arrays: LocalArrays | None = None
+    reason: str | None = None
 
 
 def job_comparison(sources: Sequence[Source]) -> JobComparison:
@@ -54,7 +61,7 @@ def job_comparison(sources: Sequence[Source]) -> JobComparison:
             else:
                 pairs.add(a, b)
         return JobComparison(
-            jobs=[_job(source.record, tested) for source, tested in zip(sources, results, strict=True)],
+            jobs=[_job(source, tested) for source, tested in zip(sources, results, strict=True)],
             differences=differences([source.record for source in sources]),
             agreement=pairs.agreement,
             comparisons=pairs.comparisons,
@@ -69,7 +76,8 @@ def _tested(source: Source, files: ExitStack) -> TestedResult | None:
     return TestedResult(parsed_result(source.summary), file.mapped())
 
 
-def _job(record: JobRecord, tested: TestedResult | None) -> ComparedJob:
+def _job(source: Source, tested: TestedResult | None) -> ComparedJob:
+    record = source.record
     request, resolved = record.request, record.resolved
     name = (request.get("metadata") or {}).get("name")
     return ComparedJob.model_validate(
@@ -79,10 +87,11 @@ def _job(record: JobRecord, tested: TestedResult | None) -> ComparedJob:
             "status": record.status,
             "model": {"name": resolved["model"]["name"], "digest": resolved["model"]["digest"]},
             "dataset": {"name": resolved["dataset"]["name"], "digest": resolved["dataset"]["digest"]},
-            "layer": request["layer"],
+            "layer": source.layer,
+            "layers": list(source.layers) or None,
             "at": request.get("at", "output"),
             "units": request.get("units", "neuron"),
-            "summary": _summary(record),
+            "summary": _summary(record) if not source.layers else tested and job_summary(tested.result.model_dump(mode="json")),
             "leaderboard": [] if tested is None else tested.result.leaderboard,
             "curve": None if tested is None else best_curve(tested),
         },
@@ -158,7 +167,7 @@ def _agreements(
 def _why_other_place(a: Result, b: Result) -> str | None:
     places = [(each.layer.name, each.layer.at, each.layer.units, each.layer.shape) for each in (a, b)]
     if places[0] == places[1]:
-        return None
+        return None if a.layer.parts == b.layer.parts else "the jobs rank the units of different layers together"
     words = [f"{units_in_words(units)} of the {at} of {name}, shape {shape}" for name, at, units, shape in places]
     return f"the jobs rank the units of different places: {words[0]}, and {words[1]}"
 

@@ -54,7 +54,11 @@ def comparison_values(comparison: JobComparison, names: Names) -> Json:
         }
         for pair in comparison.agreement[:MOST_ROWS]
     ]
+    layers = dict.fromkeys(name for job in comparison.jobs for name in job.layers or [])
+    chosen = next((job.layer for job in comparison.jobs if job.layers), "")
     return {
+        "layers": list(layers),
+        "layer": chosen,
         "columns": [_column(job, letter, names[job.id]) for job, letter in zip(comparison.jobs, LETTERS, strict=False)],
         "differences": [
             {"field": each.field, "values": [_value(value, each.field) for value in each.values]} for each in comparison.differences

@@ -8,7 +8,7 @@ import shlex
 from typing import Any
 
 from unitrank_schemas.base import Schema
-from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.jobs import WILDCARD, JobRequest
 from unitrank_schemas.methods import METHODS
 
 Json = dict[str, Any]
@@ -66,7 +66,7 @@ def as_python(request: Json, base: str, key: bool) -> str:
     """A script that needs only httpx: it posts the request, waits, and prints the leaderboard."""
     authorization = ', headers={"Authorization": f"Bearer {os.environ[\'UNITRANK_KEY\']}"}' if key else ""
     imports = "import os\n\nimport httpx" if key else "import httpx"
-    show = PRINT_LAYERS if isinstance(request["layer"], list) else PRINT
+    show = PRINT_LAYERS if isinstance(request["layer"], list) or WILDCARD in request["layer"] else PRINT
     return f"""{imports}
 
 request = {pprint.pformat(request, width=100, sort_dicts=False)}

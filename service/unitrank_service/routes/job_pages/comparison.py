@@ -17,18 +17,24 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 @router.get("/compare")
 async def show_comparison(
-    request: Request, job: Annotated[list[str], Query(default_factory=list)], back: Annotated[str, Query(max_length=2000)] = ""
+    request: Request,
+    job: Annotated[list[str], Query(default_factory=list)],
+    back: Annotated[str, Query(max_length=2000)] = "",
+    layer: Annotated[str, Query(max_length=512)] = "",
 ) -> Response:
-    """The comparison of the jobs that the URL names. `back`: the query of the list of jobs."""
+    """The comparison of the jobs that the URL names. `back`: the query of the list of jobs.
+
+    `layer`: the layer that is compared; "" for the first that all jobs have.
+    """
     backend = backend_of(request)
-    comparison = await compare(job, backend, owner=key_of(request).id)
+    comparison = await compare(job, backend, owner=key_of(request).id, layer=layer or None)
     names = await run_in_threadpool(_class_names, [each.id for each in comparison.jobs], backend)
     return page(
         request,
         "compare.html",
         comparison=comparison,
         back=urlencode(parse_qsl(back)),
-        api=urlencode([("job", each.id) for each in comparison.jobs]),
+        api=urlencode([*(("job", each.id) for each in comparison.jobs), *([("layer", layer)] if layer else [])]),
         **comparison_values(comparison, names),
     )
 
