@@ -99,19 +99,32 @@ def _leader_markdown(summary: Result) -> str:
 
 def _layers_markdown(summary: LayeredResult, classes: Mapping[str, str]) -> str:
     parts = {name: with_class_names(summary.of_layer(name), classes) for name in ranked_parts(summary)}
-    lines = [f"- {title_of(name, summary)}: {' '.join(verdict_in_words(part)[:2])}" for name, part in parts.items()]
-    lines += [
-        "",
-        f"### {len(summary.layers)} layers, {clusters_in_words(summary)}",
-        "",
-        *_table(LAYER_COLUMNS, layer_texts(summary, classes)),
-    ]
-    shared = len(summary.warnings)
-    first = next(iter(parts.values()))
-    warnings = [_warning(each) for each in first.warnings[:shared]]
+    verdicts = [f"- {title_of(name, summary)}: {' '.join(verdict_in_words(part)[:2])}" for name, part in parts.items()]
+    title = f"### {len(summary.layers)} layers, {clusters_in_words(summary)}"
+    table = _table(LAYER_COLUMNS, layer_texts(summary, classes))
+    # The warnings that hold for every layer come first in each part.
+    shared, count = len(summary.warnings), len(summary.clusters)
+    warnings = _grouped(next(iter(parts.values())).warnings[:shared], count)
     for name, part in parts.items():
-        warnings += [_warning(each, f" ({title_of(name, summary)})") for each in part.warnings[shared:]]
-    return _text(lines, warnings)
+        warnings += _grouped(part.warnings[shared:], count, f", layer {title_of(name, summary)}")
+    return _text([*verdicts, "", title, "", *table], warnings)
+
+
+def _grouped(warnings: Sequence[Warn], clusters: int, layer: str = "") -> list[str]:
+    """A line for each code and ranking, with the detail of the first cluster.
+
+    `clusters`: the number of clusters. `layer`: words for the layer.
+    """
+    groups: dict[tuple[str, str | None], list[Warn]] = {}
+    for each in warnings:
+        groups.setdefault((each.code, each.ranking), []).append(each)
+    lines = []
+    for group in groups.values():
+        names = [each.cluster for each in group if each.cluster is not None]
+        where = f" in {len(names)} of {clusters} clusters, such as {names[0]}" if len(names) > 1 else ""
+        first = group[0].model_copy(update={"cluster": None}) if where else group[0]
+        lines.append(_warning(first, f"{where}{layer}"))
+    return lines
 
 
 def html_table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -130,10 +143,10 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [_row(columns), _row(["---"] * len(columns)), *map(_row, rows)]
 
 
-def _warning(warn: Warn, layer: str = "") -> str:
+def _warning(warn: Warn, place: str = "") -> str:
     ranking = f" of {warn.ranking}" if warn.ranking else ""
     cluster = f" in cluster {warn.cluster}" if warn.cluster is not None else ""
-    return f"- `{warn.code}`{ranking}{cluster}{layer}: {warn.detail}"
+    return f"- `{warn.code}`{ranking}{cluster}{place}: {warn.detail}"
 
 
 def _text(lines: Sequence[str], warnings: Iterable[str]) -> str:

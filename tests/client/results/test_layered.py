@@ -139,7 +139,10 @@ def test_result_of_layers_when_displayed_then_it_is_the_table_and_every_warning(
         assert f"- {layer}: " in text
         assert f"<td>{layer}</td>" in page
     for name in [*LAYERS, "joint"]:
-        assert all(warn.detail in text for warn in layered[name].warnings)
+        warnings = {(warn.code, warn.ranking): warn.detail for warn in reversed(layered[name].warnings)}
+        assert all(detail in text and f"- `{code}`" in text for (code, _), detail in warnings.items())
+    assert "units of all layers together" in text
+    assert "layer joint" not in text
 
 
 def test_data_frame_when_there_are_several_layers_then_the_first_column_names_them(layered: unitrank.JobResult) -> None:

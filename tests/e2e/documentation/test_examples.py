@@ -105,6 +105,23 @@ def test_pruning_when_run_then_the_pruned_network_has_the_predicted_accuracy(run
 
 
 @pytest.mark.check
+def test_layers_when_run_then_the_page_shows_what_it_prints(run_example: RunExample) -> None:
+    """Training rounds differently on each machine, so digits may differ; words may not."""
+    page = (ROOT / "docs" / "several-layers.md").read_text()
+    (block,) = re.findall(r"^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+    printed = run_example("layers.py").splitlines()
+    of_layers = [line.split(" | ") for line in printed[2:6]]
+
+    assert [_words(line) for line in printed[:2]] == [_words(line) for line in block.splitlines()[:2]]
+    assert len(printed) == len(block.splitlines())
+    assert [cells[0].strip() for cells in of_layers] == ["relu1", "relu2", "relu3", "all layers together"]
+    assert all(cells[3] == "better than random" for cells in of_layers)
+    selectivities = [float(cells[6]) for cells in of_layers[:3]]
+    assert selectivities.index(max(selectivities)) == 2
+
+
+@pytest.mark.check
 def test_transformer_when_run_then_names_neurons_for_each_kind_of_sentence(run_example: RunExample) -> None:
     printed = run_example("transformer.py")
 

@@ -24,8 +24,9 @@ def test_page_when_its_blocks_run_in_order_then_none_fails(url: str, tmp_path: P
     (tmp_path / "people.csv").write_text("age,height,label\n30,1.5,0\n40,1.75,1\n")
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(4, 24), nn.ReLU(), nn.Linear(24, 3))
+    deep = nn.Sequential(nn.Linear(4, 24), nn.ReLU(), nn.Linear(24, 12), nn.ReLU(), nn.Linear(12, 3))
     x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
-    session = {"url": url, "network": network, "x": x, "y": np.arange(60) % 3}
+    session = {"url": url, "network": network, "deep": deep, "x": x, "y": np.arange(60) % 3}
     variables = os.environ | {"UNITRANK_URL": url, "PATH": f"{Path(sys.prefix, 'bin')}:{os.environ['PATH']}"}
 
     for number, (kind, code) in enumerate(BLOCKS):
@@ -36,4 +37,4 @@ def test_page_when_its_blocks_run_in_order_then_none_fails(url: str, tmp_path: P
             done = subprocess.run(["sh", "-euc", code], env=variables, capture_output=True, text=True, check=False)
             assert done.returncode == 0, code + done.stdout + done.stderr
 
-    assert len(re.findall(r"^## ", PAGE, re.MULTILINE)) == 21
+    assert len(re.findall(r"^## ", PAGE, re.MULTILINE)) == 22
