@@ -21,9 +21,13 @@ class WaitLimits:
         self._limit = limit
         self._waiting: Counter[str] = Counter()
 
+    def is_reached(self, key: str) -> bool:
+        """Whether the key has reached its limit. `key`: the key's id."""
+        return self._waiting[key] >= self._limit
+
     def check(self, key: str) -> None:
         """Raises HttpProblem if the key has reached its limit. `key`: the key's id."""
-        if self._waiting[key] >= self._limit:
+        if self.is_reached(key):
             detail = (
                 f"this key has {self._waiting[key]} waiting requests; at most {self._limit} are allowed: "
                 "poll without `wait`, or use a webhook"

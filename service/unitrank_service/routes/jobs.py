@@ -116,6 +116,9 @@ async def get_job(request: Request, id: Id, wait: Wait = None, prefer: Prefer = 
     backend, key = backend_of(request), key_of(request)
     seconds = wait if wait is not None else _preferred(prefer)
     if seconds and not is_head(request.scope):
+        if backend.wait_limits.is_reached(key.id):
+            # A job that does not exist is 404, like without `wait`.
+            await run_in_threadpool(backend.jobs.get, id)
         with backend.wait_limits.hold(key.id):
             await ended_within(id, seconds, key, follower=backend.follower, stopping=lambda: bool(request.app.state.closing))
     return answer(request, await run_in_threadpool(lambda: _job_body(request, backend.jobs.get(id))))
@@ -163,9 +166,7 @@ def delete_job(request: Request, id: Id) -> Response:
 async def job_events(request: Request, id: Id, last_event_id: LastEvent = "") -> Response:
     """Follow the events of a job until it ends, from its first event or after `Last-Event-ID`."""
     backend, key = backend_of(request), key_of(request).id
-    backend.wait_limits.check(key)
     record = await run_in_threadpool(backend.jobs.get, id)
-    # Other requests of the key may have begun to wait while the job was read.
     backend.wait_limits.check(key)
     # An event's id is two 64-bit numbers, as in Redis streams.
     after = last_event_id if re.fullmatch(r"\d{1,19}-\d{1,19}", last_event_id) else START

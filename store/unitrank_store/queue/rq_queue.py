@@ -115,8 +115,9 @@ def positions(connection: redis.Redis, records: Sequence[JobRecord], kind: str =
     queued = {transport_id(record.id, record.attempt): record for record in records if record.status == "queued"}
     if not queued:
         return ahead_of
-    # In one transaction: between two reads, an id could move from its line into the queue.
-    with connection.pipeline() as pipeline:
+    # Without a transaction, because Redis rejects all transactions while it is full. An id can then
+    # move from its line into the queue between two reads, so the lines are read first.
+    with connection.pipeline(transaction=False) as pipeline:
         queue_places(pipeline, queue, lines := {id: waiting_of(record) for id, record in queued.items()})
         pipeline.llen(keyspace.rq_queue(queue))
         for id in queued:

@@ -66,6 +66,7 @@ def test_waits_when_a_key_has_reached_its_limit_then_one_more_is_429(serve: Call
         wait_until(lambda: served.backend.wait_limits._waiting == {"": 2}, "both requests wait")
         answer = client.get(f"/v1/jobs/{id}?wait=0.01")
         events = client.get(f"/v1/jobs/{id}/events")
+        unknown = [client.get(f"/v1/jobs/{'0' * len(id)}{rest}") for rest in ("?wait=1", "/events")]
         at_once = client.get(f"/v1/jobs/{id}")
         client.post(f"/v1/jobs/{id}/cancel")
         assert set(waiting) == {"cancelled"}
@@ -73,6 +74,8 @@ def test_waits_when_a_key_has_reached_its_limit_then_one_more_is_429(serve: Call
     for refused in (answer, events):
         assert_problem(refused, 429, "too_many_waits")
         assert int(refused.headers["retry-after"]) > 0
+    for missing in unknown:
+        assert_problem(missing, 404, "job_not_found")
     assert at_once.json()["status"] == "queued"
     assert client.get(f"/v1/jobs/{id}/events").status_code == 200
     assert served.backend.wait_limits._waiting == {}

@@ -47,6 +47,19 @@ def test_jobs_when_waiting_then_each_has_its_position(connection: redis.Redis, j
     assert positions(connection, [urgent, first, second, third]) == {urgent.id: 0, third.id: 1}
 
 
+def test_jobs_when_the_server_is_full_then_each_has_its_position(connection: redis.Redis, jobs: JobStore) -> None:
+    first, second = jobs.create({}), jobs.create({})
+    for record in (first, second):
+        enqueue_job(connection, record)
+    connection.config_set("maxmemory", 1)
+    try:
+        places = positions(connection, [first, second])
+    finally:
+        connection.config_set("maxmemory", 0)
+
+    assert list(places.values()) == [0, 1]
+
+
 def test_job_when_taken_by_a_worker_then_is_listed_as_taken(connection: redis.Redis, jobs: JobStore) -> None:
     record = jobs.create({})
     assert waiting_ids(connection, "job") == set()

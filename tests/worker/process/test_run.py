@@ -191,6 +191,16 @@ def test_job_when_its_result_is_small_then_the_childs_end_ends_the_record_at_onc
     assert bed.stores.jobs.get(bed.id).status == "succeeded"
 
 
+def test_job_when_its_summary_is_large_then_its_end_is_written_in_the_background(bed: Bed) -> None:
+    bed.until(lambda: bed.child.inbox)
+    result = {"result": {"cost": {}, "rankings": [], "text": "x" * QUICK_BYTES}, "progress": PROGRESS, "seconds": 1.0}
+    bed.child.outbox += [Message(result, save({})), Message({"end": "succeeded", "problem": None, "leaving": False})]
+
+    assert [bed.run.advance(MOMENT) for _ in range(2)] == [False, False]
+    bed.over()
+    assert bed.stores.jobs.get(bed.id).status == "succeeded"
+
+
 def test_step_when_it_returns_or_raises_then_the_caller_gets_that() -> None:
     request: ContextVar[str] = ContextVar("request")
     request.set("r")

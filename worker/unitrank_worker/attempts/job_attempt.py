@@ -1,5 +1,6 @@
 """An attempt at a job."""
 
+import json
 import time
 from collections.abc import Callable, Collection
 
@@ -29,7 +30,7 @@ log = structlog.get_logger()
 PROGRESS_SECONDS = 0.1
 """Shortest time between two writes of progress, in seconds."""
 QUICK_BYTES = 256 << 10
-"""A result with more bytes of arrays than this is stored in the background."""
+"""A result with more bytes than this, of arrays or of the summary, is stored in the background."""
 MOST_SPANS = 100
 """Largest number of spans of one attempt; further spans are dropped."""
 CLOCK_SECONDS = 60.0
@@ -135,8 +136,11 @@ class JobAttempt:
     @property
     def ends_quickly(self) -> bool:
         """As in `Attempt`: a large result takes long, and a result in the blob store may."""
-        size = len(self._outcome.payload) if self._outcome is not None else 0
-        return size <= QUICK_BYTES and self._stores.results.bytes_in_redis(size) == size
+        if self._outcome is None:
+            return True
+        size = len(self._outcome.payload)
+        is_small = size <= QUICK_BYTES and self._stores.results.bytes_in_redis(size) == size
+        return is_small and len(json.dumps(self._outcome.content["result"])) <= QUICK_BYTES
 
     def finish(self, status: Status, problem: Json | None, retry: Retry) -> None:
         """Store the result, then end the record.

@@ -7,7 +7,9 @@ them: suspension, and commands over a channel (shutdown, kill-horse, stop-job).
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import redis
 import structlog
@@ -51,12 +53,14 @@ class PatientWorker(Worker):
     `_stop_at`: monotonic time from which no step waits for the store any more.
     `_idle_since`: monotonic time of the last `end_execution`; infinite before the first job and
     during a job.
+    `_unwritten_start`: writes the start of the running job; None if the start is written.
     """
 
     death_penalty_class = NoAlarm
     _worker_name = ""
     _stop_at = math.inf
     _idle_since = math.inf
+    _unwritten_start: Callable[[], None] | None = None
 
     def register_birth(self) -> None:
         """As in RQ, but the worker waits."""
@@ -80,10 +84,13 @@ class PatientWorker(Worker):
         """Write the start of a job into RQ's registries, in one round trip.
 
         The job goes on if the store cannot serve: no process of Unitrank reads these registries.
+        `maintain_heartbeats` then tries again.
         `genuine`: whether Unitrank wrote the job's entry. Another entry stays where it was taken.
         """
         self._idle_since = math.inf
-        self._without_error("start", lambda: self._write_start(job, genuine))
+        self.execution = Execution(uuid4().hex, job.id, self.connection, self.name)
+        self._unwritten_start = partial(self._write_start, self.execution, job, genuine)
+        self._without_error("start", self._unwritten_start)
 
     def end_execution(self, job: Job) -> None:
         """Write the end of a job into RQ's registries, in one round trip.
@@ -91,6 +98,7 @@ class PatientWorker(Worker):
         RQ's own steps take 18. They also read dependents and results, which a `SafeJob` does not
         have.
         """
+        self._unwritten_start = None
         with self.connection.pipeline() as pipeline:
             self.increment_successful_job_count(pipeline)
             self.increment_total_working_time(job.ended_at - job.started_at, pipeline)  # type: ignore[operator]  # both are set
@@ -103,10 +111,13 @@ class PatientWorker(Worker):
             pipeline.execute()
         self._idle_since = time.monotonic()
 
-    def _write_start(self, job: Job, genuine: bool) -> None:
+    def _write_start(self, execution: Execution, job: Job, genuine: bool) -> None:
         seconds = self.get_heartbeat_ttl(job)
         with self.connection.pipeline() as pipeline:
-            self.execution = Execution.create(job, seconds, pipeline, worker_name=self.name)
+            # The steps of `Execution.create`, which would give each try an id of its own.
+            execution.save(seconds, pipeline)
+            ExecutionRegistry(job.id, pipeline).add(execution, seconds, pipeline)
+            job.started_job_registry.add_execution(execution, pipeline, seconds, xx=False)
             self.set_state(WorkerStatus.BUSY, pipeline)
             if genuine:
                 self.set_current_job_id(job.id, pipeline)
@@ -115,6 +126,7 @@ class PatientWorker(Worker):
                 job.prepare_for_execution(self.name, pipeline)
                 pipeline.lrem(self.queues[0].intermediate_queue_key, 1, job.id)
             pipeline.execute()
+        self._unwritten_start = None
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """As in RQ, but the worker goes on if the store cannot serve.
@@ -129,7 +141,7 @@ class PatientWorker(Worker):
     def maintain_heartbeats(self, job: Job) -> None:
         """As in RQ, but the job goes on if the store cannot serve."""
         step = super().maintain_heartbeats
-        self._without_error("heartbeat", lambda: step(job))
+        self._without_error("heartbeat", self._unwritten_start or (lambda: step(job)))
 
     def set_state(self, state: str, pipeline: Any = None) -> None:
         """As in RQ, but the worker goes on if the store cannot serve.
