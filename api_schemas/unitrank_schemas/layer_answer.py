@@ -75,7 +75,7 @@ def _reason(first: LayerLine, second: LayerLine | None, tied: Sequence[LayerLine
 
 
 def _areas(lines: Sequence[LayerLine]) -> str:
-    return ", ".join(f"{line.layer} {number(line.area)}" for line in lines[:4])
+    return ", ".join(f"{number(line.area)} at {line.layer}" for line in lines[:4])
 
 
 def _steps(first: LayerLine, cluster: str | None) -> list[str]:

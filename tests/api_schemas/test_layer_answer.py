@@ -26,7 +26,7 @@ def test_answer_when_areas_differ_by_noise_then_names_all_of_them() -> None:
     answer = layer_answer([line("a", 0.85, noise=0.06), line("b", 0.9), line("c", 0.4)])
 
     assert (answer.light, answer.word) == ("amber", "About equally at b and a")
-    assert "no more than the noise of random orders (b 0.9, a 0.85)" in answer.reason
+    assert "no more than the noise of random orders (0.9 at b, 0.85 at a)" in answer.reason
 
 
 def test_answer_when_the_largest_area_is_not_better_than_random_then_another_layer_leads() -> None:
