@@ -1,7 +1,7 @@
 """The verdict of a result in sentences."""
 
 from unitrank_schemas.result_text import ablation_of, number, sentence
-from unitrank_schemas.results import Leader, Ranking, Result, units_noun
+from unitrank_schemas.results import Leader, Ranking, Result, place_in_words, units_noun
 from unitrank_schemas.verdict_strength import strength
 
 CHANCE = {"better_than_random": "passed the test", "worse_than_random": "came out worse than random"}
@@ -158,11 +158,11 @@ def _lead(result: Result, first: Leader, ranking: Ranking, others: list[str]) ->
     p, units = _p(ranking.overall.deciding_p if ranking.overall else None), _units(result)
     if others:
         return (
-            f"Not shown for {first.ranking}: replacing the {units} of {_place(result)} that it ranks highest lowers the "
-            f"score no more than replacing {units} drawn at random{p}. Do not rely on this ranking."
+            f"Not shown for {first.ranking}: replacing the {units} of {place_in_words(result.layer)} that it ranks highest lowers "
+            f"the score no more than replacing {units} drawn at random{p}. Do not rely on this ranking."
         )
     return (
-        f"Not shown: no ranking finds {units} of {_place(result)} whose replacement lowers the score more than "
+        f"Not shown: no ranking finds {units} of {place_in_words(result.layer)} whose replacement lowers the score more than "
         f"replacing {units} drawn at random{p}. Do not rely on these rankings."
     )
 
@@ -170,7 +170,7 @@ def _lead(result: Result, first: Leader, ranking: Ranking, others: list[str]) ->
 def _better(result: Result, first: Leader, ranking: Ranking) -> str:
     """The first sentence where the best ranking is better than random."""
     p, units = _p(ranking.overall.deciding_p if ranking.overall else None), _units(result)
-    top_units = f"the {units} of {_place(result)} that {first.ranking} ranks highest"
+    top_units = f"the {units} of {place_in_words(result.layer)} that {first.ranking} ranks highest"
     clusters = _of_clusters(first.better_than_random, first.of)
     if any(warning.code == "in_sample" for warning in result.warnings):
         return (
@@ -196,10 +196,6 @@ def why_undecided(result: Result, ranking: str) -> str:
         "the test has too few random orders, examples or units; submit the job again with more of them",
     )
     return sentence(reason.removeprefix("the verdict is undecided: "))
-
-
-def _place(result: Result) -> str:
-    return "all layers together" if result.layer.parts else f"layer {result.layer.name}"
 
 
 def _units(result: Result) -> str:

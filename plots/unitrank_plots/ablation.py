@@ -40,7 +40,10 @@ def ablation(result: Result, arrays: Arrays, choice: Choice) -> Figure:
             if values is not None:
                 axes.plot(shares, values, label=label, **style)
     _scale(axes, shares)
-    lines = [f"units of {short(result.layer.name, 18)} replaced", *(ORDER_LABELS[order] for order in drawn)]
+    lines = [
+        f"units of {'all layers' if result.layer.parts else short(result.layer.name, 18)} replaced",
+        *(ORDER_LABELS[order] for order in drawn),
+    ]
     axes.set_xlabel("\n".join(lines))
     axes.set_ylabel("mean score")
     for keep_axes in others:

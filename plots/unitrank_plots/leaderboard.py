@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from unitrank_plots.choice import Arrays, Choice
 from unitrank_plots.style import VERDICT_COLOURS, figure, first_of, short, title
 from unitrank_plots.values.rankings import correlations, tested_leaders
-from unitrank_schemas.results import VERDICT_LABELS, Result
+from unitrank_schemas.results import VERDICT_LABELS, Result, place_in_words
 
 MOST = 20
 MOST_WRITTEN = 12
@@ -32,7 +32,7 @@ def leaderboard(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     axes.set_yticks(places, [short(leader.ranking) for leader in leaders])
     axes.set_xlabel("area: mean drop of the score,\ndivided by the drop with all units replaced")
     left_out = first_of(result.leaderboard, MOST, "rankings")
-    title(drawing, f"Leaderboard of layer {short(result.layer.name)}: area, and clusters better than random{left_out}")
+    title(drawing, f"Leaderboard of {short(place_in_words(result.layer), 34)}: area, and clusters better than random{left_out}")
     patches = [
         Patch(facecolor=colour, edgecolor="#333333", linewidth=0.6, label=label) for colour, label in dict.fromkeys(verdicts)
     ]

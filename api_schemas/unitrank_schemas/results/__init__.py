@@ -22,6 +22,7 @@ from unitrank_schemas.results.subject import (
     UnitsOfLayer,
     layer_of_unit,
     name_of_unit,
+    place_in_words,
     unit_name,
     units_noun,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "Warn",
     "layer_of_unit",
     "name_of_unit",
+    "place_in_words",
     "unit_name",
     "units_noun",
 ]

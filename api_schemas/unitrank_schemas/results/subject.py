@@ -88,6 +88,11 @@ def _index(shape: Sequence[int], unit: int) -> list[int]:
     return index
 
 
+def place_in_words(layer: RankedLayer) -> str:
+    """The layer in sentences and titles."""
+    return "all layers together" if layer.parts else f"layer {layer.name}"
+
+
 def units_noun(layer: RankedLayer) -> str:
     """The plural noun for the units in sentences."""
     if layer.unit_word in (None, "label"):

@@ -7,7 +7,7 @@ from unitrank_plots.choice import Arrays, Choice, NoPicture, cluster_of, ranking
 from unitrank_plots.rank_correlation import spearman_matrix
 from unitrank_plots.values.numbers import finite
 from unitrank_schemas.base import Json
-from unitrank_schemas.results import VERDICT_LABELS, Comparison, Leader, Result, Specificity
+from unitrank_schemas.results import VERDICT_LABELS, Comparison, Leader, Result, Specificity, place_in_words
 
 MOST = 20
 """Rankings of the leaderboard and the agreement, and pairs of rankings."""
@@ -33,7 +33,7 @@ def leaderboard(result: Result, arrays: Arrays, choice: Choice) -> Json:
         "y": {"label": "area"},
         "x": {"label": "ranking"},
     }
-    return {"title": f"Leaderboard of layer {result.layer.name}", "panels": [panel]}
+    return {"title": f"Leaderboard of {place_in_words(result.layer)}", "panels": [panel]}
 
 
 def pairs_of(result: Result, choice: Choice) -> list[Comparison]:
