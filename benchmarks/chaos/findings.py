@@ -78,7 +78,7 @@ def _ends(connection: redis.Redis, records: list[JobRecord]) -> Iterator[str]:
 
 
 def _reasons(records: list[JobRecord], orders: Sequence[Order], answers: Answers) -> Iterator[str]:
-    """Jobs that ended for no reason in their order, and jobs with too many attempts."""
+    """Jobs that ended for no reason in their order, and jobs that ran again after two losses."""
     kinds = {order.number: order.kind for order in orders}
     for record in records:
         number = record.request["metadata"]["number"]
@@ -93,8 +93,9 @@ def _reasons(records: list[JobRecord], orders: Sequence[Order], answers: Answers
         }
         if record.ended and not allowed.get(record.status, False):
             yield f"{record.id}, of kind {kinds[number]}, is {record.status}: {record.problem}"
-        if record.attempt > 2 and record.losses > 1:
-            yield f"{record.id} ran {record.attempt} times with {record.losses} losses"
+        # An attempt that a stopped worker gave back, or that waited for nodes, is not a loss.
+        if record.losses > 2 or (record.losses == 2 and record.status == "succeeded"):
+            yield f"{record.id} ran again after 2 losses: it is {record.status} with {record.losses} losses"
 
 
 def _unequal(records: list[JobRecord], orders: Sequence[Order]) -> Iterator[str]:

@@ -96,6 +96,8 @@ class Run:
         if self.attempt is None and self.child.ready:
             return not self._begin(self.child)
         if self._held_order is not None and self._divided is not None and self.attempt is not None:
+            if not self.child.alive:
+                raise Closed("the child ended while its job waited for nodes")
             decision = self._divided.decision(seconds)
             return decision is not None and self._decided(self.attempt, self.child, self._held_order, decision)
         message = self.child.receive(seconds) if self._divided is None else self._divided.receive(self.child, seconds)
@@ -118,6 +120,11 @@ class Run:
         if watch.unwanted and self.attempt is not None:
             self._send_stop()
         return reason
+
+    @property
+    def waits_for_nodes(self) -> bool:
+        """Whether the driver has not decided yet, so that the child has no order."""
+        return self._held_order is not None
 
     @property
     def looks_due(self) -> bool:

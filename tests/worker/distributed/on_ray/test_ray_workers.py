@@ -1,5 +1,7 @@
 """Two workers whose jobs are divided between the nodes of one Ray cluster."""
 
+import os
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -32,3 +34,21 @@ def test_worker_when_another_one_has_all_nodes_then_gets_its_share_of_them(
         (tmp_path / "go").touch()
         ray.bench.summary(long)
         assert ray.bench.jobs.get(long).losses == 0
+
+
+def test_child_when_it_ends_while_its_job_waits_for_nodes_then_the_job_has_no_loss(
+    importable: None, server: EmbeddedServer, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        ray = RayBench(server.url, tmp_path, stack)
+        worker = ray.start()
+        for name in ("a", "b"):
+            ray.cluster.remove(name)
+        waiting = ray.submit(PASSES)
+        wait_until(lambda: ray.bench.jobs.get(waiting).status == "running", "the job waits for nodes")
+        os.kill(worker.child(), signal.SIGKILL)
+        wait_until(lambda: ray.bench.jobs.get(waiting).attempt == 2, "the job runs again")
+        ray.cluster.add("c")
+
+        ray.bench.summary(waiting)
+        assert ray.bench.jobs.get(waiting).losses == 0
