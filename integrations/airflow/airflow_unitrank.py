@@ -92,10 +92,10 @@ def check_ranking(job: str, bounds: dict[str, Any], ranking: str | None = None) 
     undecided.
     """
     with Client(*_service()) as client:
-        conditions = checks(client.jobs.get(job).summary(), Bounds(**bounds), ranking)
-    if failed := [f"{check.condition}: {check.value}" for check in conditions if not check.met]:
+        conditions = checks(client.jobs.get(job).any_summary(), Bounds(**bounds), ranking)
+    if failed := [f"{check.title}: {check.value}" for check in conditions if not check.met]:
         raise ValueError(f"job {job}: not met: {'; '.join(failed)}")
-    return [f"{check.condition}: {check.value}" for check in conditions]
+    return [f"{check.title}: {check.value}" for check in conditions]
 
 
 def _service() -> tuple[str, str | None]:

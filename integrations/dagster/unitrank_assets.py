@@ -14,6 +14,7 @@ from unitrank import Client
 from unitrank.cli.gate import Bounds, checks
 from unitrank.client.sync import DEFAULT_URL
 from unitrank.results import markdown
+from unitrank_schemas.results import LayeredResult
 
 
 class RankingConfig(dg.Config):
@@ -37,9 +38,11 @@ def ranked_units(config: RankingConfig) -> dg.MaterializeResult[str]:
     """The id of the job that ranked the units."""
     with _client() as client:
         job = client.jobs.submit(config.request).wait(config.timeout, quiet=True)
-        result = job.summary()
-    best = result.leaderboard[0]
-    metadata = {"job": job.id, "best ranking": best.ranking, "verdict": best.verdict or "not tested"}
+        result = job.any_summary()
+    metadata = {"job": job.id}
+    for layer, part in result.parts().items() if isinstance(result, LayeredResult) else [("", result)]:
+        best, of_layer = part.leaderboard[0], f" of {layer}" if layer else ""
+        metadata |= {f"best ranking{of_layer}": best.ranking, f"verdict{of_layer}": best.verdict or "not tested"}
     return dg.MaterializeResult(value=job.id, metadata={**metadata, "result": dg.MetadataValue.md(markdown(result))})
 
 
@@ -47,8 +50,8 @@ def ranked_units(config: RankingConfig) -> dg.MaterializeResult[str]:
 def good_enough(ranked_units: str, config: GateConfig) -> dg.AssetCheckResult:
     """Whether the best ranking meets the bounds."""
     with _client() as client:
-        conditions = checks(client.jobs.get(ranked_units).summary(), Bounds(**config.bounds))
-    values = {check.condition: check.value for check in conditions}
+        conditions = checks(client.jobs.get(ranked_units).any_summary(), Bounds(**config.bounds))
+    values = {check.title: check.value for check in conditions}
     return dg.AssetCheckResult(passed=all(check.met for check in conditions), metadata=values)
 
 

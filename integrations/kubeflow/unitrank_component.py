@@ -44,11 +44,11 @@ def rank_units(
         # The digests name the exact contents: another run may use the same names now.
         names = {"model": f"{network.name}@{network.digest}", "dataset": f"{data.name}@{data.digest}"}
         job = client.jobs.submit({**request, **names}).wait(timeout, quiet=True)
-        result = job.summary()
+        result = job.any_summary()
     Path(summary.path).write_text(markdown(result), encoding="utf-8")
     conditions = checks(result, Bounds(**bounds))
     for check in conditions:
-        metrics.log_metric(check.condition, check.value)
-    if failed := [f"{check.condition}: {check.value}" for check in conditions if not check.met]:
+        metrics.log_metric(check.title, check.value)
+    if failed := [f"{check.title}: {check.value}" for check in conditions if not check.met]:
         raise RuntimeError(f"job {job.id}: not met: {'; '.join(failed)}")
     return job.id

@@ -36,12 +36,12 @@ def rank_units(request: dict[str, Any], timeout: float) -> str:
 def check_ranking(job: str, bounds: dict[str, Any], ranking: str | None = None) -> list[str]:
     """Checks the result of a job, and returns the conditions. Raises NotGoodEnough."""
     with _client() as client:
-        result = client.jobs.get(job).summary()
+        result = client.jobs.get(job).any_summary()
     create_markdown_artifact(markdown(result), key=f"unitrank-{job}", description=f"Result of job {job}")
     conditions = checks(result, Bounds(**bounds), ranking)
-    if failed := [f"{check.condition}: {check.value}" for check in conditions if not check.met]:
+    if failed := [f"{check.title}: {check.value}" for check in conditions if not check.met]:
         raise NotGoodEnough(f"job {job}: not met: {'; '.join(failed)}")
-    return [f"{check.condition}: {check.value}" for check in conditions]
+    return [f"{check.title}: {check.value}" for check in conditions]
 
 
 @flow

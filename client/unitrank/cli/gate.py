@@ -44,6 +44,11 @@ class Check:
     met: bool
     layer: str | None = None
 
+    @property
+    def title(self) -> str:
+        """The condition, with the name of the layer for a result of several."""
+        return self.condition if self.layer is None else f"{self.layer}: {self.condition}"
+
     def as_json(self) -> dict[str, Any]:
         """The check as `unitrank gate --json` prints it."""
         of_layer = {} if self.layer is None else {"layer": self.layer}

@@ -34,7 +34,7 @@ def layer_result_of(client: Client, job: str, layer: str | None) -> JobResult:
 def summary_of(client: Client, job: str) -> Result | LayeredResult:
     """The summary of a job, which must have succeeded, or of a file."""
     if not is_file(job):
-        return client.run(client.calls.summary(job))
+        return client.jobs.get(job).any_summary()
     result = _saved(job)
     return result.layered_summary if isinstance(result, LayeredJobResult) else result.summary
 

@@ -118,6 +118,10 @@ class AsyncJobHandle:
         """As `JobHandle.summary`."""
         return one_layer(await self._runner.run(self._calls.summary(self.id, result_query(cluster, ranking, top, layer))))
 
+    async def any_summary(self) -> Result | LayeredResult:
+        """As `JobHandle.any_summary`."""
+        return await self._runner.run(self._calls.summary(self.id))
+
     async def layered_summary(
         self, *, cluster: str | None = None, ranking: str | None = None, top: int | None = None
     ) -> LayeredResult:

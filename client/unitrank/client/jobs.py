@@ -177,6 +177,10 @@ class JobHandle:
         """
         return one_layer(self._runner.run(self._calls.summary(self.id, result_query(cluster, ranking, top, layer))))
 
+    def any_summary(self) -> Result | LayeredResult:
+        """The summary of a job on one layer or on a list of layers, without arrays."""
+        return self._runner.run(self._calls.summary(self.id))
+
     def layered_summary(self, *, cluster: str | None = None, ranking: str | None = None, top: int | None = None) -> LayeredResult:
         """The summary of a job on a list of layers, without arrays; options as in `summary`.
 

@@ -73,6 +73,7 @@ def test_gate_when_a_job_has_several_layers_then_it_checks_joint_or_every_layer(
 
     assert [check.layer for check in conditions] == checked
     assert [check.as_json()["layer"] for check in conditions] == checked
+    assert [check.title for check in conditions] == [f"{name}: area over all clusters at least 0" for name in checked]
     assert all(check.met for check in conditions)
     for summary, names in ((layered, "a, b"), (result.summary, "2")):
         with pytest.raises(unitrank.NotPossible, match=f"layer 'c' not found in the result; use one of {names}"):

@@ -60,7 +60,7 @@ def test_result_when_fetched_then_each_layer_is_a_result_of_its_own(client: Clie
     assert [line.layer for line in result.table()] == [*LAYERS, "joint"]
     assert result["relu2"].importances()["all"].shape == (5,)
     assert handle.summary(layer="relu2") == result["relu2"].summary
-    assert handle.layered_summary() == result.layered_summary
+    assert handle.layered_summary() == handle.any_summary() == result.layered_summary
     assert handle.unit(4, layer="relu2").unit == 4
     with pytest.raises(
         unitrank.NotPossible, match="so give `layer` \\(one of 'relu1', 'relu2', 'joint'\\), or use `layered_summary`"

@@ -22,7 +22,6 @@ from unitrank.cli.output import (
 )
 from unitrank.client.jobs import JobHandle
 from unitrank.client.progress import line_of
-from unitrank.client.sync import Client
 from unitrank.errors import NotPossible
 from unitrank.results import summary_table
 from unitrank.score_files import given_files
@@ -102,7 +101,7 @@ def submit(
             return
         job = client.jobs.submit(request, fresh=fresh, idempotency_key=idempotency_key, given=scores)
         if wait:
-            _wait(client, job, as_json)
+            _wait(job, as_json)
         else:
             if not as_json:
                 print_message(line_of(job.state))
@@ -113,9 +112,8 @@ def submit(
 def wait(job: JobId, timeout: Seconds = None, url: Url = URL, as_json: AsJson = False) -> None:
     """Wait until a job has ended, and print its leaderboard."""
     seconds = parse_seconds(timeout)
-    with open_client(url) as service:
-        client = service.within(seconds)
-        _wait(client, client.jobs.get(job), as_json)
+    with open_client(url) as client:
+        _wait(client.within(seconds).jobs.get(job), as_json)
 
 
 @app.command()
@@ -140,13 +138,13 @@ def cancel(job: JobId, url: Url = URL, as_json: AsJson = False) -> None:
         print_message(line_of(state))
 
 
-def _wait(client: Client, job: JobHandle, as_json: bool) -> None:
+def _wait(job: JobHandle, as_json: bool) -> None:
     """Waits for the job. Prints its id or last state to stdout, also after a failure."""
     try:
         job.wait()
         if not as_json:
             print_message(line_of(job.state))
-            print_table(*summary_table(client.run(client.calls.summary(job.id)), job.class_names()))
+            print_table(*summary_table(job.any_summary(), job.class_names()))
     finally:
         _print_job(job, as_json)
 
