@@ -2,10 +2,10 @@
 
 import pytest
 import redis
-
 from benchmarks.chaos.clients import Answers
 from benchmarks.chaos.findings import _reasons
 from benchmarks.chaos.orders import Order
+
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 

@@ -146,8 +146,8 @@ class WarmWorker(PatientWorker):
                     self._begin(run)
                 reason = "stopped" if time.monotonic() >= self._stop_at else self._look(run)
             except Closed:
-                # After a second SIGTERM RQ kills the child itself. A job that waits for nodes did not
-                # run, so it did not end the child: the job is queued again without a loss.
+                # After a second SIGTERM RQ kills the child itself. A job that waits for nodes has
+                # not begun, so the end of its child is not a loss.
                 reason = "stopped" if self._stop_requested or run.waits_for_nodes else "lost"
             except Exception as error:
                 # `_retry` raises the error of a store that cannot serve only if the worker must
