@@ -10,7 +10,7 @@ from unitrank.errors import NotPossible
 from unitrank.pruning import PruningMask, mask_of
 from unitrank.results.files import write_result
 from unitrank.results.plotting import figure_of
-from unitrank.results.tables import LEADER_COLUMNS, NO_CLASSES, html_table, leader_rows, markdown
+from unitrank.results.tables import LEADER_COLUMNS, NO_CLASSES, html_table, leader_rows, markdown, place_of
 from unitrank_schemas.class_names import with_class_names
 from unitrank_schemas.layer_lines import LayerLine, layer_lines
 from unitrank_schemas.results import (
@@ -347,11 +347,11 @@ class JobResult:
         return markdown(self.summary, self.classes)
 
     def __repr__(self) -> str:
-        lines = [f"JobResult of {self.layer.name}: {self.layer.count} units, {len(self.clusters)} clusters", *self.verdict[:2]]
+        lines = [f"JobResult of {place_of(self.layer)}: {self.layer.count} units, {len(self.clusters)} clusters", *self.verdict[:2]]
         return "\n".join([*lines, *(f"  {' | '.join(row)}" for row in leader_rows(self._worded))])
 
     def _repr_html_(self) -> str:
-        text = f"{self.layer.name}: {self.layer.count} units, {len(self.clusters)} clusters, {len(self.warnings)} warnings"
+        text = f"{place_of(self.layer)}: {self.layer.count} units, {len(self.clusters)} clusters, {len(self.warnings)} warnings"
         return html_table(text, LEADER_COLUMNS, leader_rows(self._worded))
 
     @property

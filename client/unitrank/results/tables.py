@@ -6,11 +6,12 @@ from types import MappingProxyType
 
 from unitrank_schemas.class_names import with_class_names
 from unitrank_schemas.layer_lines import layer_lines
-from unitrank_schemas.results import JOINT, VERDICT_LABELS, LayeredResult, Result, Warn
+from unitrank_schemas.results import JOINT, VERDICT_LABELS, LayeredResult, RankedLayer, Result, Warn
 from unitrank_schemas.verdict_text import verdict_in_words
 
 LEADER_COLUMNS = ("verdict over all clusters", "strength", "ranking", "p", "clusters better", "area", "prediction error")
 MISSING = "–"
+TOGETHER = "all layers together"
 NO_CLASSES: Mapping[str, str] = MappingProxyType({})
 STRENGTHS = {True: "robust", False: "fragile", None: MISSING}
 
@@ -66,7 +67,7 @@ def ranked_parts(summary: LayeredResult) -> list[str]:
 
 def title_of(name: str, summary: LayeredResult) -> str:
     """The name of a layer, or words for the units of all layers together."""
-    return "all layers together" if name == JOINT and summary.joint else name
+    return TOGETHER if name == JOINT and summary.joint else name
 
 
 def summary_table(summary: Result | LayeredResult, classes: Mapping[str, str]) -> tuple[Sequence[str], list[tuple[str, ...]]]:
@@ -87,12 +88,9 @@ def markdown(summary: Result | LayeredResult, classes: Mapping[str, str] = NO_CL
 
 
 def _leader_markdown(summary: Result) -> str:
-    lines = [
-        *verdict_in_words(summary),
-        "",
-        f"### Units of `{summary.layer.name}`: {summary.layer.count}, {clusters_in_words(summary)}",
-        "",
-    ]
+    name = TOGETHER if summary.layer.parts else f"`{summary.layer.name}`"
+    title = f"### Units of {name}: {summary.layer.count}, {clusters_in_words(summary)}"
+    lines = [*verdict_in_words(summary), "", title, ""]
     lines += _table(LEADER_COLUMNS, leader_rows(summary))
     return _text(lines, map(_warning, summary.warnings))
 
@@ -125,6 +123,11 @@ def _grouped(warnings: Sequence[Warn], clusters: int, layer: str = "") -> list[s
         first = group[0].model_copy(update={"cluster": None}) if where else group[0]
         lines.append(_warning(first, f"{where}{layer}"))
     return lines
+
+
+def place_of(layer: RankedLayer) -> str:
+    """The name of the layer, or words for the units of all layers together."""
+    return TOGETHER if layer.parts else layer.name
 
 
 def html_table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -22,11 +22,16 @@ Steps = Generator[Any, Any, JobResult]
 def question_of(
     request: Request, own: GivenScores, given: Entry, model: Manifest | Model, fields: Mapping[str, FieldInfo]
 ) -> Question:
-    """The question whether these scores answer the request. Raises NotPossible for another shape.
+    """The question whether these scores answer the request.
+
+    Raises NotPossible for another shape, and for a list of layers.
 
     `given`: the entry of `methods` with the scores.
     `fields`: the fields of the dataset.
     """
+    if not isinstance(request["layer"], str):
+        detail = f"the scores belong to one layer, got a list of {len(request['layer'])} layers; call it once for each layer"
+        raise NotPossible(detail, code="invalid_request")
     layers, outputs = model.layers or [], model.outputs or []
     output = next((port for port in outputs if request.get("output") in (None, port.name)), None)
     layer = next((each for each in layers if each.name == request["layer"]), None)

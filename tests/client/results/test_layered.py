@@ -68,6 +68,8 @@ def test_joint_when_ranked_then_its_units_have_the_names_of_their_layers(layered
     assert sorted(names) == sorted(f"{layer} · {unit}" for layer in LAYERS for unit in range(5))
     np.testing.assert_array_equal(joint.importances("gradient")["0"][5:], layered["relu.b"].importances("gradient")["0"])
     assert layered["joint"] is joint
+    assert repr(joint).startswith("JobResult of all layers together: 10 units")
+    assert "### Units of all layers together: 10, 2 clusters" in joint.to_markdown()
     assert sorted(joint.to_dataframe().query("cluster == '0' and ranking == 'gradient'")["name"]) == sorted(names)
     assert rank(LAYERS).joint is None
 
@@ -84,6 +86,20 @@ def test_result_of_layers_when_a_value_of_one_layer_is_read_then_the_error_names
         assert caught.value.code == "layer_missing"
     with pytest.raises(unitrank.NotPossible, match=r"layer 'x' not found in the result; use one of relu, relu\.b, joint"):
         layered["x"]
+
+
+def test_texts_when_classes_have_names_then_the_table_has_them_also_from_a_file(tmp_path: Path) -> None:
+    result = rank(LAYERS, target={"class": "each"}, metadata={"classes": ["cat", "dog", "bird"]})
+    again = unitrank.load(result.save(tmp_path / "named.npz"))
+
+    for each in (result, again):
+        assert "@0 (cat)" in each.to_markdown()
+        assert "gradient@0 (cat)" in each["relu"].to_markdown()
+
+
+def test_check_scores_when_it_gets_a_list_of_layers_then_asks_for_one() -> None:
+    with pytest.raises(unitrank.NotPossible, match="the scores belong to one layer, got a list of 2 layers"):
+        unitrank.check_scores(Dotted(), np.zeros((20, 4), np.float32), LAYERS, np.zeros(5))  # type: ignore[arg-type]
 
 
 def test_mask_when_asked_of_joint_then_the_error_names_the_layers(layered: unitrank.JobResult) -> None:
