@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import Case, GenerationMode
 
 from tests.service.conftest import Served, job, put_dataset, ready_model
+from tests.service.results import layered
 
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "3"))
 """Generated requests for each operation and mode; `make schemathesis` sets many more."""
@@ -19,9 +20,9 @@ Names = dict[str, list[str]]
 
 @pytest.fixture
 def names(client: httpx.Client, served: Served) -> Names:
-    """Parameter of a path → existing names: a model, a dataset, and three jobs.
+    """Parameter of a path → existing names: a model, a dataset, and four jobs.
 
-    Only the first job has not ended.
+    Only the first job has not ended. The last one has a result with several layers.
     """
     ready_model(client, served)
     put_dataset(client)
@@ -31,7 +32,7 @@ def names(client: httpx.Client, served: Served) -> Names:
     assert attempt is not None
     problem = {"code": "non_finite", "title": "t", "detail": "d", "status": 422, "retryable": False}
     served.backend.jobs.finish(ids[2], attempt, "failed", problem=problem)
-    return {"name": ["net", "data"], "id": ids}
+    return {"name": ["net", "data"], "id": [*ids, layered.succeeded(client, served)]}
 
 
 # The service runs in a thread of this process, and draws random numbers at the same time.

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 
 from tests.service.conftest import Served, assert_problem, job
@@ -224,3 +225,26 @@ def test_plot_of_layers_when_a_name_is_unknown_then_is_404(client: httpx.Client,
 
 def test_plot_of_layers_when_the_job_has_one_layer_then_says_so(client: httpx.Client, served: Served) -> None:
     assert_problem(client.get(f"/v1/jobs/{succeeded(client, served)}/plots/layers.png"), 422, "one_layer")
+
+
+@pytest.mark.parametrize("layers", [["conv1", "fc"], "*c*"])
+@pytest.mark.parametrize(
+    "path", ["result", "result?layer=fc", "result?top=3", "plots/layers.png", "report?layer=joint", "units/1?layer=fc"]
+)
+def test_result_of_layers_when_it_is_gone_then_is_expired(
+    client: httpx.Client, served: Served, layers: str | list[str], path: str
+) -> None:
+    id = layered.succeeded(client, served, layers, ready=isinstance(layers, list))
+    served.backend.results.delete(served.backend.jobs.get(id).result)  # type: ignore[arg-type]
+
+    assert_problem(client.get(f"/v1/jobs/{id}/{path}"), 410, "expired")
+    assert client.get(f"/jobs/{id}", headers={"Accept": "text/html"}).status_code == 200
+
+
+def test_result_of_layers_when_narrowed_then_no_file_stays_open(client: httpx.Client, served: Served, done: str) -> None:
+    spool = str(served.backend.blobs.spool)
+    for query in ("top=19", "layer=fc&top=3", "layer=joint"):
+        for accept in ("application/json", "text/csv", "application/x-npz"):
+            client.get(f"/v1/jobs/{done}/result?{query}", headers={"Accept": accept}).raise_for_status()
+
+    assert not [file.path for file in psutil.Process().open_files() if file.path.startswith(spool)]
