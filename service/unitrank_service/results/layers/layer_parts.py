@@ -79,15 +79,27 @@ def _parts(file: BinaryIO) -> Iterator[tuple[str, JsonPieces]]:
             _skip_member(key, pieces)
 
 
-def _skip_member(key: str, pieces: JsonPieces) -> None:
-    """Read a member of a summary of one layer, too, in small pieces."""
-    for _ in _member(key, pieces, []):
-        pass
-
-
 def _skip(pieces: JsonPieces) -> None:
-    for _ in _members(pieces, []):
-        pass
+    """Read the part that comes next, and forget it."""
+    for name in pieces.members():
+        _skip_member(name, pieces)
+
+
+def _skip_member(name: str, pieces: JsonPieces) -> None:
+    if name == "rankings":
+        for _ in pieces.elements():
+            for key in pieces.members():
+                _skip_clusters(pieces) if key == "clusters" else pieces.value()
+    elif name in LONG_LISTS:
+        for _ in pieces.elements():
+            pieces.value()
+    else:
+        pieces.value()
+
+
+def _skip_clusters(pieces: JsonPieces) -> None:
+    for _ in pieces.members():
+        pieces.value()
 
 
 def _written(shared: Json, pieces: JsonPieces, file: BinaryIO) -> BinaryIO:
