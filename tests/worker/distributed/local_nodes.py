@@ -88,6 +88,10 @@ class LocalNodes:
         """Nothing: the nodes stay."""
 
     @property
+    def none_is_left(self) -> bool:
+        return False
+
+    @property
     def count(self) -> int:
         return sum(not node.left_out for node in self.nodes)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from unitrank_worker.distributed.on_ray.calls import Actor, Flight
-from unitrank_worker.distributed.on_ray.shares import leave_above
+from unitrank_worker.distributed.on_ray.shares import claims_among, leave_above
 
 
 def actor(ranges: int, *, leaves: bool = False) -> Actor:
@@ -25,3 +25,23 @@ def test_actors_that_leave_already_count_as_given_up() -> None:
     leave_above(2, actors)
 
     assert [each.leaves for each in actors] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("capacity", "since", "asked", "most", "none_is_left"),
+    [
+        (2, 50, {}, None, False),
+        (2, 50, {"a": [10, 60]}, 1, False),
+        (2, 50, {"a": [10], "b": [60]}, 1, False),
+        (2, 50, {"a": [10], "b": [70, 20]}, 1, True),
+        (1, None, {"a": [10]}, 1, True),
+        (1, 5, {"a": [10]}, 1, False),
+        (0, 50, {"a": [10]}, 0, False),
+    ],
+)
+def test_nodes_belong_to_the_drivers_that_asked_first(
+    capacity: int, since: int | None, asked: dict[str, list[int]], most: int | None, none_is_left: bool
+) -> None:
+    claims = claims_among(capacity, since, asked)
+
+    assert (claims.most, claims.none_is_left) == (most, none_is_left)

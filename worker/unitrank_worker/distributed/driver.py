@@ -41,10 +41,17 @@ IDLE_SECONDS = 0.5
 """Maximum seconds that the driver waits for a message while no pass runs."""
 START_SECONDS = 120.0
 """Seconds after which a job is refused if no node can compute: a node must import torch first."""
+TAKEN_SECONDS = 5.0
+"""Seconds after which a job that need not be divided runs alone, if other jobs have all nodes."""
 
 
 class Cluster(Nodes, Protocol):
     """The nodes of a cluster, which come and go."""
+
+    @property
+    def none_is_left(self) -> bool:
+        """Whether each node belongs to a driver that asked for nodes before this one."""
+        ...
 
     def begin(self) -> None:
         """Connect and ask for nodes. Does not wait for nodes. Raises NotDivided."""
@@ -108,11 +115,20 @@ class Driver:
             if not self._has_begun:
                 self._has_begun = True
                 self._channel.send({"begun": cluster.count, "key": division.head.key})
-        elif self._clock() - self._with_nodes_at >= START_SECONDS:
-            detail = f"no node of the Ray cluster could compute for {START_SECONDS:.0f} s: all are busy or lost"
-            raise NotDivided("ray_without_nodes", detail)
+        else:
+            self._wait_for_nodes(division.head)
         if hand_out or ended:
             division.hand_out()
+
+    def _wait_for_nodes(self, head: JobHead) -> None:
+        """Raises NotDivided if the job has waited long enough for a node."""
+        seconds = self._clock() - self._with_nodes_at
+        if seconds >= START_SECONDS:
+            detail = f"no node of the Ray cluster could compute for {START_SECONDS:.0f} s: all are busy or lost"
+            raise NotDivided("ray_without_nodes", detail)
+        may_run_alone = not self._has_begun and head.content.get("request", {}).get("execution") != "distributed"
+        if may_run_alone and seconds >= TAKEN_SECONDS and self._cluster.none_is_left:
+            raise NotDivided("ray_without_nodes", "other jobs have all nodes of the Ray cluster")
 
     def _take(self, message: Message) -> None:
         content = message.content

@@ -21,6 +21,8 @@ IS_MISSING = importlib.util.find_spec("ray") is None and not os.environ.get("CI"
 NEEDS_RAY = [pytest.mark.skip(reason="Ray is not installed: pip install 'unitrank[ray-test]'")] if IS_MISSING else []
 LAST_CLUSTER = Path("/tmp/ray/ray_current_cluster")
 """The file that tells Ray's programs the address of the cluster that this machine started last."""
+LONG = 1e15
+"""Operations of a job that `execution: auto` divides."""
 PASSES: list[Json] = [{"ranges": 5, "rows": 4}, {"ranges": 9, "rows": 3, "stage": "ablation"}]
 
 

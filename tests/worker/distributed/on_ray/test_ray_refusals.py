@@ -11,14 +11,12 @@ import redis
 
 from tests.support.polling import wait_until
 from tests.worker.distributed.conftest import ENGINE
-from tests.worker.distributed.on_ray.ray_bench import NEEDS_RAY, PASSES, RayBench, held
+from tests.worker.distributed.on_ray.ray_bench import LONG, NEEDS_RAY, PASSES, RayBench, held
 from tests.worker.process.conftest import Bench, gone
 from unitrank_schemas.base import Json
 from unitrank_store.redis.embedded import EmbeddedServer
 
 pytestmark = NEEDS_RAY
-LONG = 1e15
-"""Operations of a job that `execution: auto` divides."""
 
 
 @pytest.fixture

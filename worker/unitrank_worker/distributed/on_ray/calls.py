@@ -7,6 +7,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import structlog
+
+log = structlog.get_logger()
+
 BATCH_SECONDS = 0.02
 FULL_BATCH = 128
 """With this many calls or more, the ends of calls within 0.02 s are handled together."""
@@ -86,6 +90,16 @@ class Calls:
                 arrival = self._arrivals.get_nowait()
         except queue.Empty:
             return
+
+
+def end(actor: Actor) -> None:
+    """End the actor. Does not wait."""
+    import ray
+
+    try:
+        ray.kill(actor.handle)
+    except (ray.exceptions.RayError, ValueError) as error:
+        log.info("actor was gone", place=actor.place, error=str(error))
 
 
 def last_line(error: Exception) -> str:

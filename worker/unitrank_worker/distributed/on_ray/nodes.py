@@ -16,10 +16,10 @@ from unitrank_worker.distributed.errors import NotDivided
 from unitrank_worker.distributed.node import NodeFacts
 from unitrank_worker.distributed.nodes import Done, Kept
 from unitrank_worker.distributed.on_ray.actor import actor_class
-from unitrank_worker.distributed.on_ray.calls import Actor, Calls, Flight, Reference, last_line
+from unitrank_worker.distributed.on_ray.calls import Actor, Calls, Flight, Reference, end, last_line
 from unitrank_worker.distributed.on_ray.machines import Machine, machines
 from unitrank_worker.distributed.on_ray.references import JobReferences
-from unitrank_worker.distributed.on_ray.shares import PREFIX, leave_above, most_actors
+from unitrank_worker.distributed.on_ray.shares import Claims, actor_name, claims, leave_above
 from unitrank_worker.distributed.questions import Answer
 from unitrank_worker.distributed.replica import JobHead, Outcome, Step
 
@@ -65,6 +65,7 @@ class RayNodes:
         self._refresh_at = 0.0
         self._idle_since: float | None = None
         self._references = JobReferences()
+        self._claims = Claims()
 
     def begin(self) -> None:
         """As in `Cluster`."""
@@ -73,7 +74,7 @@ class RayNodes:
             self._class = self._new_class()
         self._left_out.clear()
         self._failed.clear()
-        self._idle_since, self._refresh_at = None, 0.0
+        self._idle_since, self._refresh_at, self._claims = None, 0.0, Claims()
 
     def refresh(self) -> None:
         """As in `Cluster`."""
@@ -84,8 +85,8 @@ class RayNodes:
         for name, actor in list(self._actors.items()):
             if not actor.flights and (actor.leaves or actor.machine not in present):
                 self._forget(name)
-        most = most_actors(sum(machine.capacity for machine in present.values()))
-        if most is None or sum(actor.is_ready for actor in self._actors.values()) < most:
+        self._claims = claims(sum(machine.capacity for machine in present.values()), self._actors)
+        if (most := self._claims.most) is None or sum(actor.is_ready for actor in self._actors.values()) < most:
             self._start_on(present)
         else:
             self._keep_share(most)
@@ -101,7 +102,7 @@ class RayNodes:
         if not self._actors or now < self._refresh_at:
             return
         self._refresh_at = now + REFRESH_SECONDS
-        if now - self._idle_since >= IDLE_SECONDS or most_actors(len(self._actors)) is not None:
+        if now - self._idle_since >= IDLE_SECONDS or claims(0, ()).others:
             while self._actors:
                 self._forget(next(iter(self._actors)))
 
@@ -114,6 +115,11 @@ class RayNodes:
     def busy(self) -> bool:
         """As in `Nodes`. An actor that starts makes the cluster busy, too."""
         return any(actor.flights or actor.starts is not None for actor in self._actors.values())
+
+    @property
+    def none_is_left(self) -> bool:
+        """As in `Cluster`."""
+        return self._claims.none_is_left
 
     def free(self) -> Sequence[str]:
         """As in `Nodes`."""
@@ -181,7 +187,7 @@ class RayNodes:
     def _start(self, machine: str, place: str, options: dict[str, Any]) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        name = f"{PREFIX}{next(self._numbers)}"
+        name = actor_name(next(self._numbers))
         # Actors notice the loss of the head by Ray's task events, so these stay on.
         options = options | {"name": name, "max_restarts": -1}
         template = self._class.options(**options, scheduling_strategy=NodeAffinitySchedulingStrategy(machine, soft=False))
@@ -241,10 +247,4 @@ class RayNodes:
 
     def _forget(self, name: str) -> None:
         """End the actor, and forget it."""
-        import ray
-
-        actor = self._actors.pop(name)
-        try:
-            ray.kill(actor.handle)
-        except (ray.exceptions.RayError, ValueError) as error:
-            log.info("actor was gone", place=actor.place, error=str(error))
+        end(self._actors.pop(name))
