@@ -24,6 +24,7 @@ import unitrank
 from tests.support.documentation.notebook import notebook
 from unitrank.cli.main import main
 from unitrank.client.sync import Client
+from unitrank_schemas.results import Result
 
 README = (Path(__file__).parents[3] / "README.md").read_text()
 Json = dict[str, Any]
@@ -96,7 +97,7 @@ def direct(url: str, network: nn.Module, table: dict[str, Any], tmp_path_factory
         summary = http.get(f"{location}/result").json()
         (folder / "arrays.npz").write_bytes(http.get(f"{location}/result", headers={"Accept": "application/x-npz"}).content)
     with np.load(folder / "arrays.npz") as arrays:
-        return unitrank.JobResult(unitrank.results.Result.model_validate_json(json.dumps(summary)), dict(arrays))
+        return unitrank.JobResult(Result.model_validate_json(json.dumps(summary)), dict(arrays))
 
 
 def test_job_when_the_client_submits_it_again_then_its_numbers_are_those_of_plain_http(
@@ -136,7 +137,7 @@ def test_job_when_curl_posts_it_again_then_its_numbers_are_the_same(url: str, di
 
     assert id != direct.summary.job
     with np.load(tmp_path / "arrays.npz") as arrays:
-        _check_equal(unitrank.JobResult(unitrank.results.Result.model_validate_json(summary), dict(arrays)), direct)
+        _check_equal(unitrank.JobResult(Result.model_validate_json(summary), dict(arrays)), direct)
 
 
 def test_job_when_the_async_client_submits_it_again_then_its_numbers_are_the_same(url: str, direct: unitrank.JobResult) -> None:
