@@ -31,8 +31,8 @@ def layer_answer(lines: Sequence[LayerLine], cluster: str | None = None, *, in_s
     first, second = passed[0], passed[1] if len(passed) > 1 else None
     tied = [line for line in passed if _tied(first, line)]
     word = f"Mostly at layer {first.layer}" if len(tied) == 1 else f"About equally at {_listed([line.layer for line in tied])}"
-    reason = _reason(first, second, tied, len(lines))
-    return Answer(_light(first, tied), first.ranking, question, word, f"{reason} {EVERY_LAYER}", _steps(first, cluster))
+    reason = f"{_reason(first, second, tied, len(lines))}{_selectivity(passed)} {EVERY_LAYER}"
+    return Answer(_light(first, tied), first.ranking, question, word, reason, _steps(first, cluster))
 
 
 def _passed(line: LayerLine) -> bool:
@@ -71,6 +71,18 @@ def _reason(first: LayerLine, second: LayerLine | None, tied: Sequence[LayerLine
     return (
         f"Replacing the first units of the list {first.ranking} at {first.layer} lowers the score faster than at the other "
         f"layers: its area is {number(first.area)}, and the next is {number(second.area)} at {second.layer}.{doubts}"
+    )
+
+
+def _selectivity(passed: Sequence[LayerLine]) -> str:
+    """Where the units matter most to their own cluster alone; empty for one layer or cluster."""
+    measured = [line for line in passed if line.selectivity is not None]
+    most = max(measured, key=lambda line: line.selectivity or 0.0, default=None)
+    if most is None or len(measured) < 2 or (most.selectivity or 0.0) <= 0:
+        return ""
+    return (
+        f" The most selective units are at {most.layer}: they matter more to their own cluster than to the others "
+        f"(selectivity {number(most.selectivity)})."
     )
 
 

@@ -51,6 +51,18 @@ def test_answer_when_no_layer_is_better_than_random_then_names_none(verdicts: li
     assert (answer.light, answer.word, answer.ranking) == (light, word, "")
 
 
+def test_answer_when_another_layer_is_more_selective_then_says_so() -> None:
+    same = layer_answer([line("a", 0.4, selectivity=0.1), line("b", 0.9, selectivity=0.3)])
+    other = layer_answer(
+        [line("a", 0.4, selectivity=0.4), line("b", 0.9, selectivity=0.3), line("c", 0.1, "undecided", selectivity=0.8)]
+    )
+    none = layer_answer([line("a", 0.4, selectivity=None), line("b", 0.9, selectivity=None)])
+
+    assert "at b: they matter more to their own cluster than to the others (selectivity 0.3)" in same.reason
+    assert "The most selective units are at a:" in other.reason
+    assert "selectivity" not in none.reason
+
+
 def test_answer_when_the_test_is_in_sample_then_names_no_layer() -> None:
     answer = layer_answer([line("a", 0.9), line("b", 0.8)], in_sample=True)
 

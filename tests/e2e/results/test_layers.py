@@ -125,6 +125,7 @@ def test_pattern_when_the_model_is_still_inspected_then_the_result_has_its_layer
 
     job = ran(http, request("relu*", model="late", joint=True))
 
+    assert job["request"]["layer"] == "relu*"
     assert list(result(http, job["id"])["layers"]) == ["relu1", "relu2"]
     assert result(http, job["id"], layer="relu2")["layer"]["name"] == "relu2"
     assert result(http, job["id"], layer="joint", top="3")["layer"]["count"] == 10
