@@ -146,4 +146,6 @@ def score_key(entry: MethodBase) -> str:
     excluded = {"statistic"} if entry.seeded_by_id else {"statistic", "id"}
     if getattr(entry, "noise", None) is not None and entry.statistic == "rms":
         excluded = {"id"}
-    return entry.model_copy(update={"id": entry.entry_id}).model_dump_json(exclude=excluded)
+    if "id" not in excluded:
+        entry = entry.model_copy(update={"id": entry.entry_id})
+    return entry.model_dump_json(exclude=excluded)

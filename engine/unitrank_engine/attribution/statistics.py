@@ -214,5 +214,4 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
     """
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
-    ranks = [stats.rankdata(values) for values in (a, b)]
-    return float(np.corrcoef(ranks)[0, 1])
+    return float(np.corrcoef(stats.rankdata(np.stack([a, b]), axis=1))[0, 1])
