@@ -30,7 +30,7 @@ def layer_answer(lines: Sequence[LayerLine], cluster: str | None = None, *, in_s
         return _none_passed(lines, question)
     first, second = passed[0], passed[1] if len(passed) > 1 else None
     tied = [line for line in passed if _tied(first, line)]
-    word = f"Mostly at layer {first.layer}" if len(tied) == 1 else f"About equally at {_listed([line.layer for line in tied])}"
+    word = _word(first, second, tied)
     reason = f"{_reason(first, second, tied, len(lines))}{_selectivity(passed)} {EVERY_LAYER}"
     return Answer(_light(first, tied), first.ranking, question, word, reason, _steps(first, cluster))
 
@@ -50,12 +50,17 @@ def _none_passed(lines: Sequence[LayerLine], question: str) -> Answer:
 
 
 def _tied(first: LayerLine, line: LayerLine) -> bool:
-    """Whether the areas of two layers differ by no more than the noise of random orders.
-
-    A cluster has no such number: equal areas alone are tied.
-    """
+    """Whether the areas of two layers differ by no more than the noise of random orders."""
     noise = max(first.noise or 0.0, line.noise or 0.0)
     return (first.area or 0.0) - (line.area or 0.0) <= noise
+
+
+def _word(first: LayerLine, second: LayerLine | None, tied: Sequence[LayerLine]) -> str:
+    if len(tied) > 1:
+        return f"About equally at {_listed([line.layer for line in tied])}"
+    # Without the noise of random orders a small lead may be chance.
+    is_known = second is None or first.noise is not None or second.noise is not None
+    return f"{'Mostly' if is_known else 'The largest area is'} at layer {first.layer}"
 
 
 def _light(first: LayerLine, tied: Sequence[LayerLine]) -> Light:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import inf
 from statistics import fmean, median_high
 
-from unitrank_schemas.results import Ranking, Result, Verdict
+from unitrank_schemas.results import Control, Ranking, Result, Verdict
 from unitrank_schemas.verdict_text import leading
 
 
@@ -14,7 +14,8 @@ class LayerLine:
     """One layer, by one of its rankings, in one cluster or over all of them.
 
     `robust`: None for one cluster. `area`: the pooled area over all clusters. `noise`: its standard
-    deviation for random orders. `selectivity`: over all clusters the mean.
+    deviation for random orders; in one cluster the lead over their mean that an area needs to be
+    better than random. `selectivity`: over all clusters the mean.
     `units_for_90`: the number of first units that keep 90 % of the score; over all clusters the
     median, and None where half of the clusters need more than was tested.
     """
@@ -62,7 +63,7 @@ def _line(layer: str, result: Result, ranking: Ranking, cluster: str | None) -> 
             verdict=study.verdict if study else None,
             robust=None,
             area=study.most.area if study and study.most else None,
-            noise=None,
+            noise=_lead_to_beat(study.random if study else None),
             selectivity=selectivity.get(cluster),
             units_for_90=study.units_for_90 if study else None,
             count=result.layer.count,
@@ -78,6 +79,12 @@ def _line(layer: str, result: Result, ranking: Ranking, cluster: str | None) -> 
         units_for_90=_median([each.ablation.units_for_90 if each.ablation else None for each in ranking.clusters.values()]),
         count=result.layer.count,
     )
+
+
+def _lead_to_beat(control: Control | None) -> float | None:
+    if control is None or control.area is None or control.area_to_beat is None:
+        return None
+    return max(0.0, control.area_to_beat - control.area)
 
 
 def _median(counts: Sequence[int | None]) -> int | None:

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from tests.service.results import layered
 from unitrank_schemas.layer_answer import EVERY_LAYER, layer_answer
-from unitrank_schemas.layer_lines import LayerLine
+from unitrank_schemas.layer_lines import LayerLine, layer_lines
+from unitrank_schemas.results import LayeredResult
 
 
 def line(layer: str, area: float | None, verdict: Any = "better_than_random", **changes: Any) -> LayerLine:
@@ -51,6 +53,23 @@ def test_answer_when_no_layer_is_better_than_random_then_names_none(verdicts: li
     assert (answer.light, answer.word, answer.ranking) == (light, word, "")
 
 
+@pytest.mark.parametrize(
+    ("to_beat", "word"),
+    [(0.35, "About equally at fc and conv1"), (0.25, "Mostly at layer fc"), (None, "The largest area is at layer fc")],
+)
+def test_answer_of_a_cluster_when_its_random_orders_vary_then_small_leads_do_not_count(to_beat: float | None, word: str) -> None:
+    summary = layered.summary("j")
+    for part in summary["layers"].values():
+        for ranking in part["rankings"]:
+            for entry in ranking["clusters"].values():
+                entry["ablation"]["random"] |= {"area": 0.0, "area_to_beat": to_beat}
+    result = LayeredResult.model_validate(summary)
+
+    lines = layer_lines({name: result.of_layer(name) for name in result.layers}, cluster="a")
+
+    assert layer_answer(lines, "a").word == word
+
+
 def test_answer_when_another_layer_is_more_selective_then_says_so() -> None:
     same = layer_answer([line("a", 0.4, selectivity=0.1), line("b", 0.9, selectivity=0.3)])
     other = layer_answer(
@@ -73,5 +92,5 @@ def test_answer_when_about_one_cluster_then_says_so() -> None:
     answer = layer_answer([line("a", 0.9, robust=None, noise=None), line("b", 0.8, robust=None, noise=None)], "3 (dog)")
 
     assert answer.question == "Where in the network do few units decide the score of cluster 3 (dog)?"
-    assert (answer.light, answer.word) == ("amber", "Mostly at layer a")
+    assert (answer.light, answer.word) == ("amber", "The largest area is at layer a")
     assert not any("half of the clusters" in step for step in answer.steps)
