@@ -26,9 +26,17 @@ def parsed_summary(content: bytes | str) -> Result | LayeredResult:
 
     Raises ValueError for other contents. A ValidationError is a ValueError.
     """
-    fields = json.loads(content)
-    schema = LayeredResult if isinstance(fields, dict) and "layers" in fields else Result
+    schema = LayeredResult if _has_layers(content) else Result
     return schema.model_validate_json(content, extra="ignore")
+
+
+def _has_layers(content: bytes | str) -> bool:
+    text = content.encode() if isinstance(content, str) else content
+    # A summary of one layer does not have this text, so that it is read only once.
+    if b'"layers"' not in text:
+        return False
+    fields = json.loads(text)
+    return isinstance(fields, dict) and "layers" in fields
 
 
 def job_result(summary: Result | LayeredResult, arrays: Arrays, classes: Mapping[str, str] = NO_CLASSES) -> JobResult:

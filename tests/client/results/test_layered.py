@@ -195,3 +195,12 @@ def test_summary_when_a_newer_version_wrote_it_then_unknown_fields_are_ignored(l
 
     assert isinstance(summary, LayeredResult)
     assert summary == layered.layered_summary
+
+
+def test_summary_when_a_name_in_it_is_layers_then_it_is_still_that_of_one_layer(layered: unitrank.JobResult) -> None:
+    summary = layered["relu"].summary
+    named = summary.model_copy(update={"model": summary.model.model_copy(update={"name": "layers"})})
+
+    assert parsed_summary(named.model_dump_json()) == named
+    with pytest.raises(ValueError, match="Invalid JSON"):
+        parsed_summary(b"no JSON")
