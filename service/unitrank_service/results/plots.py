@@ -112,7 +112,7 @@ async def plot_response(
         return Response(status_code=304, headers={"ETag": tag})
     with ExitStack() as files:
         summary, arrays = await run_sync(_files, stored, files, limiter=stores.threads)
-        if overlay and form != "json":
+        if overlay and form != "json" and not whole:
             choice = await run_sync(_over_input, record, summary, arrays, choice, stores, limiter=stores.threads)
         image = await stores.draw(owner, plot, summary, arrays, name, form, choice)
     return Response(image, headers={**HEADERS, "ETag": tag}, media_type=TYPES[form])

@@ -13,6 +13,7 @@ from torch import nn
 
 from tests.e2e.conftest import ended, save
 from tests.service.conftest import assert_problem
+from unitrank_plots import LAYERED, PICTURES
 from unitrank_schemas.base import Json
 from unitrank_schemas.results import LayeredResult, Result
 
@@ -115,6 +116,25 @@ def test_layers_when_run_in_one_job_then_each_has_the_result_of_a_job_of_its_own
     assert (leaders[layer].ranking, leaders[layer].area) == (ranking, job["summary"]["area"])
     events = [line for line in http.get(f"/v1/jobs/{job['id']}/events").text.splitlines() if line.startswith("data:")]
     assert json.loads(events[-1].removeprefix("data:"))["status"] == "succeeded"
+
+
+@pytest.mark.check
+def test_joint_when_its_parts_are_read_then_none_is_an_error_of_the_service(contents: Path, http: httpx.Client) -> None:
+    changes = {"keep_examples": 2, "target": {"class": "each"}, "methods": ["gradient", "taylor", "random"], "units": "neuron"}
+    path = f"/v1/jobs/{ran(http, request(['relu1', 'relu2'], joint=True, **changes))['id']}"
+    codes = {}
+
+    for name in (*PICTURES, *LAYERED):
+        for query in ("", "&ranking=gradient@1", "&cluster=1", "&example=0", "&channel=0", "&overlay=true", "&style=paper"):
+            for form in ("png", "json"):
+                answer = http.get(f"{path}/plots/{name}.{form}?layer=joint{query}")
+                codes[name, query, form] = answer.status_code
+    for part in ("report?layer=joint", "report", "units/3?layer=joint", "result?layer=joint&ranking=gradient@1&top=3"):
+        codes["", part, ""] = http.get(f"{path}/{part}").status_code
+
+    assert {code for (name, _, _), code in codes.items() if name == "heatmap"} == {422}
+    assert {place: code for place, code in codes.items() if place[0] not in ("heatmap", "comparisons") and code != 200} == {}
+    assert {code for (name, _, _), code in codes.items() if name == "comparisons"} <= {200, 422}
 
 
 @pytest.mark.check

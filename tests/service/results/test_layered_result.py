@@ -248,3 +248,7 @@ def test_result_of_layers_when_narrowed_then_no_file_stays_open(client: httpx.Cl
             client.get(f"/v1/jobs/{done}/result?{query}", headers={"Accept": accept}).raise_for_status()
 
     assert not [file.path for file in psutil.Process().open_files() if file.path.startswith(spool)]
+
+
+def test_plot_of_layers_when_an_overlay_is_asked_for_then_is_the_plot(client: httpx.Client, done: str) -> None:
+    assert client.get(f"/v1/jobs/{done}/plots/layers.png?overlay=true").status_code == 200
