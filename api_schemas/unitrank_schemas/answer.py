@@ -7,7 +7,7 @@ from typing import Literal
 
 from unitrank_schemas.result_text import sentence
 from unitrank_schemas.results import Ranking, Result, units_noun
-from unitrank_schemas.verdict_strength import DOUBT_WORDS
+from unitrank_schemas.verdict_strength import DOUBT_WORDS, checks_made
 from unitrank_schemas.verdict_text import leading, tested, why_undecided
 
 Light = Literal["green", "amber", "red", "grey"]
@@ -50,6 +50,12 @@ ANSWERS: dict[str, tuple[Light, str, str]] = {
         "The units were replaced in the order of the list, on examples that the list did not see. The score fell faster than in "
         "random orders, and the further checks agree.",
     ),
+    "unchecked": (
+        "green",
+        "Yes",
+        "The units were replaced in the order of the list, on examples that the list did not see. The score fell faster than in "
+        "random orders. No further check was made.",
+    ),
     "fragile": (
         "amber",
         "Yes, with care",
@@ -82,7 +88,9 @@ def _case(result: Result, ranking: Ranking) -> str:
     codes = {warning.code for warning in result.warnings if warning.ranking in (None, ranking.id)}
     if codes & {"in_sample", "in_sample_unknown"}:
         return "in_sample"
-    return "robust" if overall.robust else "fragile"
+    if not overall.robust:
+        return "fragile"
+    return "robust" if checks_made(result, ranking) else "unchecked"
 
 
 def _doubts(ranking: Ranking) -> str:

@@ -22,7 +22,7 @@ def strength(result: Result, ranking: Ranking) -> list[str]:
         return [f"Fragile: {'; '.join(reasons)}."]
     if any(warning.code == "in_sample_unknown" and warning.ranking == ranking.id for warning in result.warnings):
         return []
-    checks = _checks(result, ranking)
+    checks = checks_made(result, ranking)
     return [f"Robust: {_joined(checks)} {'agree' if len(checks) > 1 else 'agrees'}." if checks else "No further check was made."]
 
 
@@ -40,7 +40,7 @@ DOUBT_WORDS = {
 """Code of a doubt → the doubt in words."""
 
 
-def _checks(result: Result, ranking: Ranking) -> list[str]:
+def checks_made(result: Result, ranking: Ranking) -> list[str]:
     """Return the checks of the verdict that the job made."""
     studies = [cluster.ablation for cluster in ranking.clusters.values() if cluster.ablation]
     options = ablation_of(result)

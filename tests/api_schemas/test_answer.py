@@ -47,6 +47,23 @@ def test_answer_when_the_test_examples_may_have_made_the_scores_then_is_not_gree
     assert answer_of(robust.model_copy(update={"warnings": [unknown]})).light == "amber"
 
 
+def test_answer_when_no_further_check_was_made_then_does_not_say_that_checks_agree(result: Result) -> None:
+    robust = with_overall(result, "better_than_random", robust=True)
+    ranking = robust.rankings[0]
+    checked = robust.model_copy(update={"rankings": [ranking.model_copy(update={"weights_matter": 1.0})]})
+    clusters = {
+        name: cluster.model_copy(update={"ablation": AblationResult(counts=[], fractions=[], verdict="better_than_random")})
+        for name, cluster in ranking.clusters.items()
+    }
+    provenance = robust.provenance.model_copy(update={"options": {"ablation": {"check_fill": None}}})
+    alone = ranking.model_copy(update={"clusters": clusters, "specificity": None})
+    unchecked = robust.model_copy(update={"provenance": provenance, "rankings": [alone]})
+
+    assert answer_of(checked).reason.endswith("and the further checks agree.")
+    assert answer_of(unchecked).reason.endswith("No further check was made.")
+    assert answer_of(unchecked).light == "green"
+
+
 @pytest.mark.parametrize("code", DOUBT_WORDS)
 def test_answer_when_a_check_does_not_agree_then_names_it_and_what_to_do(result: Result, code: str) -> None:
     answer = answer_of(with_overall(result, "better_than_random", robust=False, doubts=[code]))
