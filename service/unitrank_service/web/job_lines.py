@@ -78,7 +78,7 @@ def line_view(line: JobLine) -> Json:
     better = summary.get("verdict") == "better_than_random"
     # A single text is the name of a field of the dataset, which the list does not read.
     classes = listing["metadata"].get("classes", [])
-    names = given_names(classes) if len(classes) > 1 else {}
+    names = {number: name for number, name in given_names(classes).items() if name} if len(classes) > 1 else {}
     layers = listing.get("layers") or [listing["layer"]]
     return {
         "id": line.id,

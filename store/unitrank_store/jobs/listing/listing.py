@@ -34,7 +34,7 @@ def listing_of(request: Json, submitted_by: str = "") -> Json:
         "name": _short(metadata.get("name")),
         "tags": tags_of(metadata),
         "notes": _short(metadata.get("notes")),
-        "metadata": {key: _texts(value) for key, value in metadata.items()},
+        "metadata": {key: _texts(value, in_place=key == "classes") for key, value in metadata.items()},
     }
 
 
@@ -66,8 +66,19 @@ def _short(value: Any) -> str:  # Any: JSON
     return value[:MOST_CHARACTERS] if isinstance(value, str) else ""
 
 
-def _texts(value: Any) -> list[str]:  # Any: JSON
-    """Return the value, or each element of a list, as text. Objects and long texts are left out."""
-    values = value if isinstance(value, list) else [value]
-    texts = [each if isinstance(each, str) else json.dumps(each) for each in values if not isinstance(each, dict | list)]
-    return [text for text in texts if len(text) <= MOST_CHARACTERS]
+def _texts(value: Any, *, in_place: bool) -> list[str]:  # Any: JSON
+    """Return the value, or each element of a list, as text. Objects and long texts are left out.
+
+    `in_place`: an empty text takes the place of each element that is left out. The place of a
+    class's name is the number of the class.
+    """
+    texts = [_text(each) for each in (value if isinstance(value, list) else [value])]
+    return [text or "" for text in texts if in_place or text is not None]
+
+
+def _text(value: Any) -> str | None:  # Any: JSON
+    """Return the value as text; None for an object, a list and a long text."""
+    if isinstance(value, dict | list):
+        return None
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= MOST_CHARACTERS else None

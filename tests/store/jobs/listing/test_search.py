@@ -9,6 +9,7 @@ import redis
 from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.listing.job_filter import JobFilter
+from unitrank_store.jobs.listing.listing import listing_of
 from unitrank_store.redis import keyspace
 
 REQUEST = {"model": "net", "layer": "conv1", "dataset": "digits", "methods": [{"name": "gradient", "statistic": "mean_abs"}]}
@@ -32,6 +33,13 @@ def ids(jobs: JobStore, limit: int = 50, **conditions: Any) -> Sequence[str]:
         selected += [record.id for record in records]
         if after is None:
             return selected
+
+
+def test_listing_when_a_class_has_a_long_name_then_the_other_names_keep_their_numbers() -> None:
+    metadata = {"classes": ["cat", "d" * 1001, {"en": "fish"}, "bird"], "team": ["a", "b" * 1001, "c"]}
+    listing = listing_of(REQUEST | {"metadata": metadata})
+
+    assert listing["metadata"] == {"classes": ["cat", "", "", "bird"], "team": ["a", "c"]}
 
 
 @pytest.mark.parametrize(
