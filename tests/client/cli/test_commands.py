@@ -281,6 +281,19 @@ def test_edit_when_called_then_sends_the_entries_and_removes_the_empty_ones(run_
     assert json.loads(requests[0].content) == {"metadata": {"name": "New", "tags": ["a", "b"], "notes": None}}
 
 
+@pytest.mark.parametrize(
+    ("text", "classes"), [("cat, dog", ["cat", "dog"]), ("names", "names"), ("", None), ("cat,,dog", ["cat", "", "dog"])]
+)
+def test_edit_when_it_gets_the_names_of_classes_then_sends_them_in_their_order(
+    run_command: RunCommand, text: str, classes: list[str] | str | None
+) -> None:
+    requests: list[httpx.Request] = []
+    output = run_command("edit", "j", "--classes", text, states=[{}], requests=requests)
+
+    assert output.code == 0, output.err
+    assert json.loads(requests[0].content) == {"metadata": {"classes": classes}}
+
+
 @pytest.mark.parametrize("words", [["edit", "j"], ["compare"], ["compare", "j", "--text", "x"], ["jobs", "--metadata", "team"]])
 def test_command_when_its_options_make_no_sense_then_nothing_is_sent(run_command: RunCommand, words: list[str]) -> None:
     requests: list[httpx.Request] = []

@@ -66,15 +66,24 @@ def edit(
     name: Annotated[str | None, typer.Option(help="Title of the job; an empty text removes it.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Tag, in place of the present tags; repeat it for several.")] = None,
     notes: Annotated[str | None, typer.Option(help="Notes; an empty text removes them.")] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Names of the classes, such as cat,dog; or the name of a dataset's field of texts; an empty text removes them.",
+        ),
+    ] = None,
     url: Url = URL,
     as_json: AsJson = False,
 ) -> None:
-    """Change the title, the tags or the notes of a job."""
+    """Change the title, the tags, the notes or the names of the classes of a job."""
     entries: dict[str, Any] = {key: value or None for key, value in {"name": name, "notes": notes}.items() if value is not None}
     if tag is not None:
         entries["tags"] = [each for each in tag if each] or None
+    if classes is not None:
+        entries["classes"] = _class_names(classes)
     if not entries:
-        raise NotPossible("nothing is to be changed; give --name, --tag or --notes", code="invalid_request")
+        raise NotPossible("nothing is to be changed; give --name, --tag, --notes or --classes", code="invalid_request")
     with open_client(url) as client:
         state = client.jobs.edit(job, **entries)
     if as_json:
@@ -87,6 +96,12 @@ def filters_of(**values: str | None) -> JobFilters:
     """The filters that were given."""
     # cast: the names are those of the type, and the service checks the values
     return cast(JobFilters, {name: value for name, value in values.items() if value is not None})
+
+
+def _class_names(text: str) -> list[str] | str | None:
+    """The names between commas, or the name of a dataset's field; None for an empty text."""
+    names = [name.strip() for name in text.split(",")]
+    return names if len(names) > 1 else names[0] or None
 
 
 def pairs_of(entries: Sequence[str] | None) -> dict[str, str]:
