@@ -14,8 +14,9 @@ from unitrank_schemas.layer_arrays import names_of_layer
 from unitrank_schemas.results import RankedLayer, name_of_unit
 from unitrank_service.errors import HttpProblem
 from unitrank_service.results.layers.layer_parts import LAYERS
+from unitrank_service.results.outline import parts_in
 from unitrank_service.results.ranked_units import RankedRow, RankedUnits
-from unitrank_service.results.summary import Json, Selection, parts_in
+from unitrank_service.results.summary import Json, Selection
 from unitrank_store.results.array_file import ArrayFile
 from unitrank_tables.formats.npz_writer import LARGE
 from unitrank_tables.sizes import MiB

@@ -20,9 +20,10 @@ from unitrank_service.errors import HttpProblem
 from unitrank_service.http.responses import client_has
 from unitrank_service.results.drawing import DrawingProcess, DrawingTooSlow, plot
 from unitrank_service.results.layers.local_arrays import LocalArrays
+from unitrank_service.results.outline import Outline
 from unitrank_service.results.report import report
 from unitrank_service.results.stored_result import StoredResult
-from unitrank_service.results.summary import Outline, Selection
+from unitrank_service.results.summary import Selection
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.datasets import DatasetStore
 from unitrank_store.contents.models import ModelStore

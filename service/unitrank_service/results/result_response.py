@@ -12,8 +12,9 @@ from fastapi.responses import StreamingResponse
 from unitrank_service.http.responses import client_has
 from unitrank_service.results.formats import CSV, JSON, NPZ, SAFETENSORS, csv_rows, negotiated, npz_bytes
 from unitrank_service.results.layers.narrowed_layers import narrowed_layers
+from unitrank_service.results.outline import Outline
 from unitrank_service.results.stored_result import StoredResult
-from unitrank_service.results.summary import Outline, Selection, narrowed
+from unitrank_service.results.summary import Selection, narrowed
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.results.result_store import ResultStore
 

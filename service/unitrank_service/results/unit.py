@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from unitrank_schemas.results import RankedLayer, layer_of_unit, name_of_unit
 from unitrank_schemas.unit_examples import KEPT, LISTS
 from unitrank_service.errors import HttpProblem
+from unitrank_service.results.outline import Outline
 from unitrank_service.results.stored_result import StoredResult
-from unitrank_service.results.summary import Json, Outline, Selection
+from unitrank_service.results.summary import Json, Selection
 from unitrank_store.results.array_file import ArrayFile
 
 MOST_RANKED = 2**24

@@ -26,8 +26,9 @@ from unitrank_service.web.job_form.again import form_again
 from unitrank_service.web.job_form.choices import choices_for
 from unitrank_service.web.job_form.form import Form
 from unitrank_service.web.job_form.form_page import form_page, request_snippets
+from unitrank_service.web.job_line import STATES, job_line, percent
 from unitrank_service.web.job_lines import title_values
-from unitrank_service.web.job_view import STATES, TABS, TabChoice, is_image, job_line, percent, result_values
+from unitrank_service.web.job_view import TABS, TabChoice, is_image, result_values
 from unitrank_service.web.layer_graph import layer_graph
 from unitrank_service.web.layers_view import layers_values
 from unitrank_service.web.pages import PageRoute, page, to

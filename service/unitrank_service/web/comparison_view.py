@@ -11,7 +11,7 @@ from unitrank_schemas.jobs import units_in_words
 from unitrank_schemas.result_text import number
 from unitrank_schemas.results import VERDICT_LABELS, Leader
 from unitrank_service.results.table_rows import strength, with_interval
-from unitrank_service.web.job_view import STATES
+from unitrank_service.web.job_line import STATES
 
 Json = dict[str, Any]
 Names = Mapping[str, Mapping[str, str]]

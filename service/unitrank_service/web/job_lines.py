@@ -9,7 +9,7 @@ from unitrank_schemas.jobs import JobStatus
 from unitrank_schemas.result_text import number
 from unitrank_schemas.results import VERDICT_LABELS
 from unitrank_service.jobs.job_list import METADATA, MOST_ENTRIES, MOST_WORDS
-from unitrank_service.web.job_view import STATES, layers_in_words, percent
+from unitrank_service.web.job_line import STATES, layers_in_words, percent
 from unitrank_store.jobs.listing.job_filter import JobFilter
 from unitrank_store.jobs.listing.lines import JobLine
 from unitrank_store.jobs.listing.listing import MOST_CHARACTERS, tags_of

@@ -9,7 +9,8 @@ import pytest
 
 from tests.service.results.conftest import cluster, summary
 from unitrank_service.results import summary as module
-from unitrank_service.results.summary import Outline, Selection, narrowed
+from unitrank_service.results.outline import Outline
+from unitrank_service.results.summary import Selection, narrowed
 
 CLUSTERS = ["a", "b", "é"]
 RANKINGS = ["gradient", "random", "activation"]

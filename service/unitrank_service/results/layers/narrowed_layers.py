@@ -7,8 +7,9 @@ from unitrank_schemas.layer_arrays import names_of_layer
 from unitrank_schemas.results import JOINT
 from unitrank_service.http.responses import encoded
 from unitrank_service.results.layers.layer_parts import LONG_LISTS, parts_of, shared_of
+from unitrank_service.results.outline import Outline
 from unitrank_service.results.stored_result import StoredResult
-from unitrank_service.results.summary import Outline, Selection, list_in_pieces, narrowed, warnings_about
+from unitrank_service.results.summary import Selection, list_in_pieces, narrowed, warnings_about
 
 
 def narrowed_layers(stored: StoredResult, selection: Selection) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from unitrank_service.http.parameters import Id
 from unitrank_service.results.stored_result import StoredResult
 from unitrank_service.results.summary import Selection
 from unitrank_service.results.unit import unit_body
-from unitrank_service.web.job_view import job_line
+from unitrank_service.web.job_line import job_line
 from unitrank_service.web.pages import PageRoute, page
 from unitrank_service.web.result_examples import class_names, reader
 

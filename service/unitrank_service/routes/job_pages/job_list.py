@@ -14,8 +14,8 @@ from unitrank_service.http.requests import content_type
 from unitrank_service.jobs import job_resource
 from unitrank_service.jobs.job_resource import cancelled, with_metadata
 from unitrank_service.web.job_form import form
+from unitrank_service.web.job_line import STATES
 from unitrank_service.web.job_lines import SORTS, VERDICTS, chosen_filter, line_view, query_of
-from unitrank_service.web.job_view import STATES
 from unitrank_service.web.pages import PageRoute, page, to
 from unitrank_store.jobs.record import JobRecord
 
