@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.e2e.test_page import cells_of, files, run_job, url_with_contents
-from tests.support.browsing import AXE, browser, check_page, opened
+from tests.support.browsing import AXE, TOUCH, browser, check_page, opened
 
 pytestmark = pytest.mark.check
 
@@ -97,6 +97,22 @@ def test_comparison_when_two_jobs_are_ticked_then_shows_the_numbers_of_the_api(
     assert [[left for _, left in curve] for curve in curves] == [
         [number(left) for left in job["curve"]["left"]] for job in comparison["jobs"]
     ]
+
+
+def test_comparison_when_opened_on_a_phone_then_its_curves_are_high_and_no_label_is_cut(
+    browser: Any, url_with_contents: str, jobs: list[str]
+) -> None:
+    with opened(browser, url_with_contents, TOUCH) as page:
+        page.goto(f"/compare?{'&'.join(f'job={id}' for id in jobs)}")
+        plot = page.locator(".curves svg")
+        frame, labels = plot.bounding_box(), [label.bounding_box() for label in plot.locator("text").all()]
+
+    assert frame["height"] >= 220
+    assert len(labels) == 9
+    for label in labels:
+        assert frame["x"] <= label["x"]
+        assert label["x"] + label["width"] <= frame["x"] + frame["width"]
+        assert label["height"] >= 11
 
 
 @pytest.mark.slow

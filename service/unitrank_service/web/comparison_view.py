@@ -22,7 +22,7 @@ MOST_LEADERS = 10
 """Rankings of each job in its leaderboard."""
 MOST_ROWS = 40
 """Pairs of rankings in a table."""
-WIDTH, HEIGHT, MARGIN = 640, 300, 44
+WIDTH, HEIGHT, MARGIN = 480, 340, 56
 """The size of the plot, and the room for its labels."""
 
 
