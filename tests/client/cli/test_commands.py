@@ -294,6 +294,13 @@ def test_edit_when_it_gets_the_names_of_classes_then_sends_them_in_their_order(
     assert json.loads(requests[0].content) == {"metadata": {"classes": classes}}
 
 
+def test_submit_when_it_has_no_layer_then_says_which_command_lists_the_layers(run_command: RunCommand) -> None:
+    output = run_command("submit", "--model", "net", "--dataset", "d", "--method", "gradient")
+
+    assert output.code == 2
+    assert "unitrank layers net" in output.err
+
+
 @pytest.mark.parametrize("words", [["edit", "j"], ["compare"], ["compare", "j", "--text", "x"], ["jobs", "--metadata", "team"]])
 def test_command_when_its_options_make_no_sense_then_nothing_is_sent(run_command: RunCommand, words: list[str]) -> None:
     requests: list[httpx.Request] = []

@@ -168,6 +168,9 @@ def _request(
     request |= parse_assignments(assignments)
     if not request:
         raise NotPossible("the request is empty; give --file, or --model, --layer, --dataset and --method", code="invalid_request")
+    if not request.get("layer"):
+        detail = f"the request has no layer; give --layer; unitrank layers {request.get('model') or 'MODEL'} lists the layers"
+        raise NotPossible(detail, code="invalid_request")
     return request
 
 
