@@ -21,12 +21,13 @@ def reached_by_gradients(graph: fx.Graph, outputs: Iterable[fx.Node]) -> set[fx.
     """
     reached = set(outputs)
     for node in reversed(graph.nodes):
-        if node in reached and _passes(node):
+        if node in reached and passes_gradients(node):
             reached.update(source for source in node.all_input_nodes if _may_have_gradient(source))
     return reached
 
 
-def _passes(node: fx.Node) -> bool:
+def passes_gradients(node: fx.Node) -> bool:
+    """Whether the operator passes gradients to its arguments."""
     rounds = any(isinstance(value, str) for value in node.kwargs.values()) and operator_name(node) == "aten::div"
     return operator_name(node) not in FLAT and not rounds
 

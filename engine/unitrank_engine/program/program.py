@@ -80,6 +80,10 @@ class Program:
     """Places of several layers, and the output → the split for passes through all of them."""
     affine_parts: dict[tuple[fx.Node, str], tuple[Split, Split] | None] = field(default_factory=dict)
     """Kept by `columns.affine_part`, because torch never frees the code of a graph."""
+    linear_ends: dict[tuple[fx.Node, str], tuple[Split, Split] | None] = field(default_factory=dict)
+    """Kept by `linear_end.linear_end`."""
+    dense_parts: dict[tuple[fx.Node, fx.Node], object] = field(default_factory=dict)
+    """Kept by `dense_part.dense_part`: affine parts that are one dense layer."""
     heads: dict[fx.Node, fx.GraphModule] = field(default_factory=dict)
     reductions: dict[str, "Program"] = field(default_factory=dict)
     """Kept by `reduction.reduced`: the programs with a reduced output."""

@@ -75,6 +75,8 @@ class Split:
         self._axes = [batch_axes(node, symbols) for node in self._live]
         self.repeatable = all(axes is not None for axes in self._axes)
         """Whether the tail can run on several copies of the rows in one pass."""
+        self.reads_live = bool(self._live)
+        """Whether the tail reads values besides h."""
         self._head = extract(module, [place.node, *self._live])
         self.behind = extract(
             module, [output], given=[place.node, *self._live], inputs=False, outputs=lambda graph, nodes: nodes[0]

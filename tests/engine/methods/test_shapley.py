@@ -137,6 +137,46 @@ def test_values_when_the_tail_is_linear_then_equal_the_linear_scores_without_err
     np.testing.assert_allclose(arrays["standard_error/shapley"], 0, atol=1e-6)
 
 
+def test_values_of_many_units_when_the_tail_is_linear_then_equal_the_linear_scores(tmp_path: Path) -> None:
+    """From 257 units on, contributions are added in float64."""
+    module, x = dense(300, linear=True)
+
+    _, arrays = of_module(module, x, tmp_path, [{"name": "shapley", "permutations": 2}, "gradient_x_delta"])
+
+    np.testing.assert_allclose(arrays["examples/shapley/all"], arrays["examples/gradient_x_delta/all"], rtol=0, atol=1e-6)
+
+
+TARGETS: dict[str, tuple[dict[str, Any], Any]] = {
+    "logit": ({"class": "predicted"}, lambda z, c: z[:, c]),
+    "centered": ({"class": "predicted", "score": "centered"}, lambda z, c: z[:, c] - z.mean(1)),
+    "against": ({"class": 0, "against": 2}, lambda z, c: z[:, 0] - z[:, 2]),
+    "probability": ({"class": "predicted", "score": "probability"}, lambda z, c: z.softmax(1)[:, c]),
+}
+
+
+@pytest.mark.parametrize("units", [8, 14])
+@pytest.mark.parametrize("target", TARGETS)
+def test_values_of_any_target_are_those_of_its_formula(target: str, units: int, tmp_path: Path) -> None:
+    """8 units are enumerated, and 14 are sampled. The examples are predicted as several classes."""
+    module, x = dense(units)
+    fields, f = TARGETS[target]
+    with torch.no_grad():
+        module.tail[2].bias -= module(x).mean(0)
+
+    _, arrays = of_module(module, x, tmp_path, [{"name": "shapley", "fill": "zero", "permutations": 512}], target=fields)
+
+    module.double()
+    with torch.no_grad():
+        h = module.relu(module.first(x.double()))
+        sets, predicted = all_sets(units, h.device), module.tail(h).argmax(1).tolist()
+        assert len(set(predicted)) > 1
+        each = [f(module.tail(torch.where(sets, 0.0, row)), c) for row, c in zip(h, predicted, strict=True)]
+    want = shapley_values(torch.stack(each, 1), h != 0).numpy()
+    got = arrays["examples/shapley/all"]
+    np.testing.assert_allclose(got.sum(1), want.sum(1), rtol=0, atol=1e-6 * max(1.0, np.abs(want).max()))
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-6 if units == 8 else 0.05 * np.abs(want).max())
+
+
 @pytest.mark.parametrize("units", [8, 16])
 def test_values_of_a_unit_that_equals_its_fill_are_exactly_zero(units: int, tmp_path: Path) -> None:
     module, x = dense(units)
@@ -201,7 +241,7 @@ def test_sampled_values_by_columns_by_passes_and_by_masks_are_equal(
     monkeypatch.setattr("unitrank_engine.methods.exact_ablation.replacing.COLUMN_BYTES", 0)
     by_passes = job("convolutional", tmp_path, "features.5", methods, units=units)
 
-    monkeypatch.setattr("unitrank_engine.methods.shapley.replaced_sets.CONTRIBUTION_BYTES", 0)
+    monkeypatch.setattr("unitrank_engine.methods.shapley.affine_units.CONTRIBUTION_BYTES", 0)
     masked = job("convolutional", tmp_path, "features.5", methods, units=units)
 
     for name in ("examples/shapley/all", "standard_error/shapley"):

@@ -16,18 +16,13 @@ from unitrank_engine.job.baselines import Inputs
 from unitrank_engine.job.batch_size import rows_behind
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.methods.batch import Count
+from unitrank_engine.methods.exact_ablation.columns import columns
 from unitrank_engine.program import Split
 from unitrank_engine.program.linearity.columns import affine_part
 from unitrank_engine.program.split import Live
 
 FLOAT32_BYTES = 4
 """Bytes of a number in float32."""
-PROBE = 2.0**40
-"""The value that an element gets when its column is measured.
-
-The division by a power of two is exact. The value is so large that all terms added to column ·
-PROBE are below its rounding, so the column loses no digit.
-"""
 COLUMN_BYTES = 64 * 2**20
 """Columns of all elements are kept for the whole job up to this size, in bytes."""
 
@@ -71,7 +66,7 @@ def _plan(context: JobContext) -> Plan:
         return Plan(context.split, context.split, None, affine=False)
     plan = Plan(split, rest, None, affine=True)
     every = torch.arange(elements, device=context.device)
-    return Plan(split, rest, columns(plan, context, every), affine=True) if fits else plan
+    return Plan(split, rest, columns(split, rest, context, every), affine=True) if fits else plan
 
 
 def outputs(
@@ -131,7 +126,7 @@ def _neurons_added(
 ) -> Float[Tensor, "sets rows *value"]:
     if plan.columns is None:
         distinct, which = torch.unique(units, return_inverse=True)
-        of_units = columns(plan, context, distinct)[which]
+        of_units = columns(plan.split, plan.rest, context, distinct)[which]
     else:
         of_units = plan.columns[units]
     weights = change.flatten(1)[:, units].T
@@ -147,26 +142,6 @@ def _groups_added(
     changes = change.flatten(1).T[elements].transpose(1, 2).contiguous()
     added = torch.bmm(changes, plan.columns.flatten(1)[elements])
     return values + added.reshape(len(units), len(change), *plan.rest.place.shape)
-
-
-def columns(plan: Plan, context: JobContext, elements: Int[Tensor, " units"]) -> Float[Tensor, "units *value"]:
-    """Return the change of the affine part's value when each of these elements grows by 1.
-
-    The columns do not depend on the example, so they are measured on the job's first one.
-    """
-    split, place = plan.split, plan.split.place
-    first_example = [tensor[:1] for tensor in context.examples.inputs(context.clusters[0].rows[:1])]
-    h, live = split.head(tuple(first_example))
-    at_once = max(1, rows_behind(split, context.device)) if split.repeatable else 1
-    pieces = []
-    with torch.no_grad():
-        at_zero = split.tail(torch.zeros_like(h), live).movedim(plan.rest.place.batch_axis, 0)
-        for chosen in torch.split(elements, at_once):
-            probes = torch.zeros(len(chosen), place.units, dtype=h.dtype, device=context.device)
-            probes[torch.arange(len(chosen)), chosen] = PROBE
-            outputs = split.tail(probes.reshape(-1, *place.shape), live).movedim(plan.rest.place.batch_axis, 0)
-            pieces.append((outputs - at_zero) / PROBE)
-    return torch.cat(pieces)
 
 
 def is_precise(split: Split) -> bool:

@@ -1,7 +1,6 @@
 """Shapley values of units, exact for a few units and otherwise from random orders."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
@@ -12,13 +11,12 @@ from torch import Tensor
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.methods.batch import ScoreVariance
 from unitrank_engine.methods.method import ScoringMethod
-from unitrank_engine.methods.shapley.enumeration import all_sets, shapley_values
-from unitrank_engine.methods.shapley.replaced_sets import CONTRIBUTION_BYTES, AffineUnits, ReplacedSets
-from unitrank_engine.methods.shapley.sampling import PairMeans, PermutationStream, drops, equal_parts
+from unitrank_engine.methods.shapley.affine_units import CONTRIBUTION_BYTES, AffineUnits
+from unitrank_engine.methods.shapley.replaced_sets import ReplacedSets
+from unitrank_engine.methods.shapley.sampling import PermutationStream
+from unitrank_engine.methods.shapley.set_passes import SetPasses
+from unitrank_engine.methods.shapley.set_targets import set_targets
 from unitrank_schemas.methods import MOST_ENUMERATED, MethodBase, Shapley
-
-MOST_POSITIONS = 2**22
-"""Positions of units in the orders that are replaced together, at most, unless a pair has more."""
 
 
 class ShapleyMethod(ScoringMethod):
@@ -57,56 +55,21 @@ class ShapleyMethod(ScoringMethod):
 
     def _of_rows(self, group: Sequence["ShapleyMethod"], rows: slice, affine: AffineUnits | None) -> list[tuple[Tensor, Tensor]]:
         """Return the scores of some of the batch's rows and their variances, for each target."""
-        units, entry = self.batch.context.units.count, cast(Shapley, self.entry)
-        count = partial(self.batch.count, targets=len(group))
-        sets = ReplacedSets(replace(self.batch, count=count), entry.fill, affine, rows)
-        if units <= MOST_ENUMERATED:
-            for method in group:
-                method.batch.notes.maximum("enumerated_sets", 2**units)
-            return [(values, torch.zeros_like(values)) for values in self._enumerated(group, rows, sets)]
+        entry, batch = cast(Shapley, self.entry), self.batch
+        sets = ReplacedSets(batch, entry.fill, affine, rows)
+        targets = set_targets(
+            [method.batch.context for method in group], [method.batch.ends.fixed.of(rows) for method in group], sets
+        )
+        intact = torch.stack([method.batch.ends.f[rows] for method in group]).double()[:, None]
+        f = SetPasses(sets, targets, intact, partial(batch.count, targets=len(group)))
+        enumerated = batch.context.units.count <= MOST_ENUMERATED
+        name, number = ("enumerated_sets", 2**batch.context.units.count) if enumerated else ("permutations", entry.permutations)
         for method in group:
-            method.batch.notes.maximum("permutations", entry.permutations)
-        return [(means.estimate, means.variance) for means in self._sampled(group, rows, sets)]
-
-    def _enumerated(self, group: Sequence["ShapleyMethod"], rows: slice, sets: ReplacedSets) -> Iterator[Tensor]:
-        others = all_sets(sets.changes.shape[1], sets.h.device)[1:, None]
-        f = self._targets(group, rows, sets.outputs(others))
-        for method, of_sets in zip(group, f, strict=True):
-            yield shapley_values(torch.cat([method.batch.ends.f[None, rows].double(), of_sets]), sets.changes)
-
-    def _sampled(self, group: Sequence["ShapleyMethod"], rows: slice, sets: ReplacedSets) -> list[PairMeans]:
-        context, entry, units = self.batch.context, cast(Shapley, self.entry), sets.changes.shape[1]
-        stream = PermutationStream(context.streams, self.batch.rows[rows], units, context.device)
-        every = torch.ones(1, 1, units, dtype=torch.bool, device=context.device)
-        with_all = self._targets(group, rows, sets.outputs(every))
-        means = [PairMeans.empty(sets.changes) for _ in group]
-        for pairs in equal_parts(
-            entry.permutations // 2, max(1, min(sets.sets_at_once, MOST_POSITIONS // sets.changes.numel()) // 2)
-        ):
-            orders = stream.next_pairs(pairs)
-            between = self._targets(group, rows, sets.nested_outputs(orders))
-            for method, its_means, its_f, end in zip(group, means, between, with_all, strict=True):
-                start = method.batch.ends.f[rows].double()
-                whole = [each.expand(1, len(orders), -1) for each in (start, end)]
-                its_means.add(
-                    drops(torch.cat([whole[0], its_f.reshape(-1, len(orders), its_f.shape[-1]), whole[1]]), orders, sets.changes)
-                )
-        return means
-
-    def _targets(
-        self, group: Sequence["ShapleyMethod"], rows: slice, outputs: Iterator[Tensor]
-    ) -> list[Float[Tensor, "sets rows"]]:
-        """Return F of each target with each set replaced, in float64."""
-        pieces: list[list[Tensor]] = [[] for _ in group]
-        for output in outputs:
-            for method, its_pieces in zip(group, pieces, strict=True):
-                its_pieces.append(method._f(output, rows))
-        return [torch.cat(its_pieces) for its_pieces in pieces]
-
-    def _f(self, output: Tensor, rows: slice) -> Float[Tensor, "sets rows"]:
-        fixed = self.batch.ends.fixed.of(rows)
-        times = len(output) // len(fixed.classes)
-        return self.batch.context.score(output, fixed.repeat(times)).reshape(times, -1).double()
+            method.batch.notes.maximum(name, number)
+        if enumerated:
+            return [(values, torch.zeros_like(values)) for values in f.enumerated()]
+        stream = PermutationStream(batch.context.streams, batch.rows[rows], batch.context.units.count, batch.context.device)
+        return [(means.estimate, means.variance) for means in f.sampled(stream, entry.permutations // 2)]
 
 
 FAMILY: dict[str, type[ScoringMethod]] = {"shapley": ShapleyMethod}

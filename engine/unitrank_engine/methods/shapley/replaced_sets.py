@@ -1,101 +1,23 @@
-"""Runs a model's tail with sets of units replaced, another set for each example.
+"""The values with sets of units replaced, another set for each example.
 
-Where affine operations follow the place, each unit adds a contribution of its own to their result.
-The contributions of an example are computed once, and each set costs their sum and the operations
-behind. Otherwise the whole tail runs for each set, with the units masked.
+Where affine operations follow the place, these are values at their end: the value at h plus the
+contributions of the replaced units. Otherwise they are values of the place, with the units masked.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from unitrank_engine.job.baselines import Inputs
 from unitrank_engine.job.batch_size import rows_behind
-from unitrank_engine.job.context import JobContext
 from unitrank_engine.methods.batch import Batch
-from unitrank_engine.methods.exact_ablation.replacing import Plan, is_precise
-from unitrank_engine.program import Split
-from unitrank_engine.program.linearity.columns import affine_part
+from unitrank_engine.methods.shapley.affine_units import AffineUnits
 from unitrank_schemas.base import Fill
-
-CONTRIBUTION_BYTES = 64 * 2**20
-"""Bytes of the contributions of some examples, at most. Units are masked where one has more."""
 
 MOST_NARROW = 256
 """Units up to which contributions are added in the type of the value: the sum loses one digit."""
-
-
-@dataclass(frozen=True)
-class AffineUnits:
-    """The affine part that follows the place, by unit.
-
-    `split`: from the place to the end of the affine part. `rest`: the part behind.
-    `bytes_each`: bytes of the contributions of one example.
-    """
-
-    context: JobContext
-    split: Split
-    rest: Split
-    bytes_each: int
-
-    @classmethod
-    def of(cls, context: JobContext) -> "AffineUnits | None":
-        """Return None where no affine operations follow, or where contributions are too large."""
-        part = affine_part(context.program, context.split.place, context.output)
-        if part is None or not is_precise(part[0]) or not part[0].repeatable or not part[1].repeatable:
-            return None
-        split, rest = part
-        bytes_each = context.units.count * rest.place.units * int(rest.place.node.meta["val"].element_size())
-        return None if bytes_each > CONTRIBUTION_BYTES else cls(context, split, rest, bytes_each)
-
-    @cached_property
-    def _columns(self) -> tuple[Int[Tensor, " elements"], list[int], Float[Tensor, "elements value"]] | None:
-        """The elements of the place sorted by unit, the size of each unit, and these columns.
-
-        None where the job keeps no columns.
-        """
-        plan, units, device = Plan.of(self.context), self.context.units, self.context.device
-        if plan.columns is None:
-            return None
-        numbers = units.spread(torch.arange(units.count, device=device)[None])[0]
-        unit_of_element = numbers.expand(self.split.place.shape).flatten()
-        elements = unit_of_element.argsort(stable=True)
-        return elements, torch.bincount(unit_of_element, minlength=units.count).tolist(), plan.columns.flatten(1)[elements]
-
-    def contributions(self, change: Float[Tensor, "rows *place"], x: Inputs) -> Float[Tensor, "units rows value"]:
-        """Return the change of the affine part's value when each unit is replaced.
-
-        `change`: the fill minus h. `x`: the inputs of the rows.
-        """
-        return self._by_passes(change, x) if self._columns is None else self._by_columns(change)
-
-    def _by_columns(self, change: Float[Tensor, "rows *place"]) -> Float[Tensor, "units rows value"]:
-        assert self._columns is not None
-        elements, sizes, columns = self._columns
-        by_element = change.flatten(1)[:, elements].T.to(columns.dtype)
-        if len(set(sizes)) == 1:
-            parts = by_element.reshape(len(sizes), sizes[0], -1)
-            of_units = columns.reshape(*parts.shape[:2], -1)
-            return parts[:, 0, :, None] * of_units if sizes[0] == 1 else torch.bmm(parts.mT, of_units)
-        pieces = zip(torch.split(by_element, sizes), torch.split(columns, sizes), strict=True)
-        return torch.stack([part.T @ of_unit for part, of_unit in pieces])
-
-    def _by_passes(self, change: Float[Tensor, "rows *place"], x: Inputs) -> Float[Tensor, "units rows value"]:
-        """Run the affine part once for each unit, with the unit's change alone."""
-        units, (_, live), axis = self.context.units, self.split.head(x), self.rest.place.batch_axis
-        every = torch.eye(units.count, dtype=torch.bool, device=change.device)
-        pieces = []
-        with torch.no_grad():
-            at_zero = self.split.tail(torch.zeros_like(change), live).movedim(axis, 0)
-            for chosen in torch.split(every, max(1, rows_behind(self.split, change.device) // len(change))):
-                changes = torch.where(units.spread(chosen)[:, None], change, 0).flatten(0, 1)
-                values = self.split.tail(changes, live).movedim(axis, 0)
-                pieces.append(values.reshape(len(chosen), *at_zero.shape) - at_zero)
-        return torch.cat(pieces).flatten(2)
 
 
 class ReplacedSets:
@@ -107,7 +29,7 @@ class ReplacedSets:
 
     def __init__(self, batch: Batch, fill: Fill, affine: AffineUnits | None, rows: slice) -> None:
         ends = batch.ends
-        self.context, self.count = batch.context, batch.count
+        self.context = batch.context
         self.h = ends.input.h[rows]
         fills = batch.fill(fill)
         self.fill = (fills[rows] if len(fills) > 1 else fills).expand_as(self.h)
@@ -115,14 +37,13 @@ class ReplacedSets:
         """Whether each unit differs from its fill, `[rows, units]`."""
         self._affine = affine
         whole = len(self.h) == len(ends.input.h)
-        self._x = x = tuple(tensor[rows] for tensor in ends.x)
+        self.x = tuple(tensor[rows] for tensor in ends.x)
         if affine is not None:
             self.rest = affine.rest
-            value, self.live = affine.rest.head(x)
-            self._shape, self._value = value.shape[1:], value.flatten(1)
+            self.value, self.live = affine.rest.head(self.x)
         else:
             self.rest = self.context.split
-            self.live = ends.live if whole else self.context.split.head(x)[1]
+            self.value, self.live = self.h, ends.live if whole else self.context.split.head(self.x)[1]
 
     @property
     def sets_at_once(self) -> int:
@@ -132,53 +53,55 @@ class ReplacedSets:
     @cached_property
     def contributions(self) -> Float[Tensor, "units rows value"]:
         assert self._affine is not None
-        return self._affine.contributions(self.fill - self.h, self._x)
+        return self._affine.contributions(self.fill - self.h, self.x)
 
-    def outputs(self, sets: Bool[Tensor, "sets one_or_rows units"]) -> Iterator[Tensor]:
-        """Yield the model's output with each set replaced: all examples once for each set."""
+    def of_sets(self, sets: Bool[Tensor, "sets one_or_rows units"]) -> Iterator[Float[Tensor, "copies *value"]]:
+        """Yield the values with each set replaced: all examples once for each set."""
         for chosen in torch.split(sets, self.sets_at_once):
             if self._affine is None:
                 yield self._masked(chosen)
             else:
-                changes = torch.einsum("sru,urv->srv", chosen.expand(-1, len(self.h), -1).to(self._value.dtype), self.contributions)
-                yield self._behind(self._value + changes)
+                weights = chosen.expand(-1, len(self.h), -1).to(self.value.dtype)
+                changes = torch.einsum("sru,urv->srv", weights, self.contributions)
+                yield (self.value.flatten(1) + changes).reshape(-1, *self.value.shape[1:])
 
-    def nested_outputs(self, orders: Int[Tensor, "orders rows units"]) -> Iterator[Tensor]:
-        """Yield the output with the first 1, 2 … units of each order replaced, but not with all.
+    def of_orders(self, orders: Int[Tensor, "orders rows units"]) -> Iterator[Float[Tensor, "copies *value"]]:
+        """Yield values with the first 1, 2 … units of each order replaced, but not with all.
 
-        Of all examples once for each order, at the first count, then at the next one.
+        Then follow the values with the other units replaced instead. Each half has all examples
+        once for each order, at the first count, then at the next one. A value is valid until the
+        next one is asked for.
         """
-        if self._affine is None:
-            positions, counts = orders.argsort(-1), torch.arange(1, orders.shape[-1], device=orders.device)
-            for some in torch.split(counts, max(1, self.sets_at_once // len(orders))):
-                for at in torch.split(positions, self.sets_at_once):
-                    yield self._masked((at < some[:, None, None, None]).flatten(0, 1))
-        else:
-            yield from self._updated(orders)
+        yield from self._masked_orders(orders) if self._affine is None else self._summed_orders(orders)
 
-    def _updated(self, orders: Int[Tensor, "orders rows units"]) -> Iterator[Tensor]:
+    def _masked_orders(self, orders: Int[Tensor, "orders rows units"]) -> Iterator[Float[Tensor, "copies *value"]]:
+        positions, counts = orders.argsort(-1), torch.arange(1, orders.shape[-1], device=orders.device)
+        for some in torch.split(counts, self._counts_at_once(orders)):
+            first = (positions < some[:, None, None, None]).flatten(0, 1)
+            yield self._masked(torch.cat([first, ~first]))
+
+    def _summed_orders(self, orders: Int[Tensor, "orders rows units"]) -> Iterator[Float[Tensor, "copies *value"]]:
         contributions, rows = self.contributions.flatten(0, 1), torch.arange(len(self.h), device=orders.device)
-        index = (orders * len(rows) + rows[:, None]).permute(2, 0, 1).flatten(1)
+        index = (orders * len(rows) + rows[:, None]).permute(2, 0, 1).flatten(1)[:-1].contiguous()
+        value, dtype, at_once = self.value.flatten(1), self.value.dtype, min(len(index), self._counts_at_once(orders))
         # Sums of many contributions keep their digits in float64, which takes twice the time.
-        dtype = self._value.dtype
-        total = self._value.repeat(len(orders), 1).to(
-            torch.promote_types(dtype, torch.float64) if len(index) > MOST_NARROW else dtype
-        )
-        for some in torch.split(index[:-1], max(1, self.sets_at_once // len(orders))):
-            values = []
-            for units in some:
-                total = total + contributions[units]
-                values.append(total.to(dtype))
-            yield self._behind(torch.cat(values))
+        wide = dtype if len(index) < MOST_NARROW else torch.promote_types(dtype, torch.float64)
+        sums = torch.empty(2, at_once, index.shape[1], value.shape[1], dtype=wide, device=value.device)
+        added = torch.empty_like(sums[0, 0], dtype=dtype)
+        total = value.to(wide).repeat(len(orders), 1)
+        both = total + (value + self.contributions.sum(0, dtype=wide)).repeat(len(orders), 1)
+        for some in torch.split(index, at_once):
+            first, others = sums[:, : len(some)]
+            for units, result in zip(some, first, strict=True):
+                torch.index_select(contributions, 0, units, out=added)
+                total = torch.add(total, added, out=result)
+            torch.sub(both, first, out=others)
+            yield sums[:, : len(some)].to(dtype).reshape(-1, *self.value.shape[1:])
+
+    def _counts_at_once(self, orders: Int[Tensor, "orders rows units"]) -> int:
+        return max(1, self.sets_at_once // (2 * len(orders)))
 
     def _masked(self, sets: Bool[Tensor, "sets one_or_rows units"]) -> Tensor:
         spread = self.context.units.spread(sets.flatten(0, 1))
         mask = spread.reshape(*sets.shape[:2], *spread.shape[1:])
-        return self._behind(torch.where(mask, self.fill, self.h))
-
-    def _behind(self, values: Tensor) -> Tensor:
-        values = values.reshape(-1, *(self.h.shape[1:] if self._affine is None else self._shape))
-        with torch.no_grad():
-            output = self.rest.tail(values, self.live)
-        self.count(len(output), backward=False)
-        return output
+        return torch.where(mask, self.fill, self.h).reshape(-1, *self.h.shape[1:])

@@ -27,11 +27,11 @@ class PermutationStream:
         self._units = units
         self._device = device
 
-    def next_pairs(self, pairs: int) -> Int[Tensor, "orders rows units"]:
-        """Return the next orders, each followed by its reverse."""
-        drawn = [[each.permutation(self._units) for each in self._generators] for _ in range(pairs)]
-        orders = torch.from_numpy(np.array(drawn)).to(self._device)
-        return torch.stack([orders, orders.flip(-1)], 1).flatten(0, 1)
+    def next_orders(self, count: int) -> Int[Tensor, "orders rows units"]:
+        """Return the next orders."""
+        units = np.broadcast_to(np.arange(self._units), (count, self._units))
+        drawn = [each.permuted(units, axis=1) for each in self._generators]
+        return torch.from_numpy(np.stack(drawn, 1)).to(self._device)
 
 
 def equal_parts(count: int, most: int) -> list[int]:
@@ -78,9 +78,8 @@ class PairMeans:
         """Return sums of no pairs."""
         return cls(0, *torch.zeros(2, *changes.shape, dtype=torch.float64, device=changes.device))
 
-    def add(self, drops: Float[Tensor, "orders rows units"]) -> None:
-        """Add the drops of orders that are each followed by their reverse."""
-        means = drops.reshape(-1, 2, *drops.shape[1:]).mean(1)
+    def add(self, means: Float[Tensor, "pairs rows units"]) -> None:
+        """Add the mean drops of some pairs."""
         self.pairs += len(means)
         self.total += means.sum(0)
         self.squares += means.square().sum(0)

@@ -48,7 +48,7 @@ def _affine_part(program: Program, place: Place, output: str) -> tuple[Split, Sp
         return None
     for node in reversed(order):
         axis = batch_axis(node, program.symbols)
-        if axis is not None and not _goes_around(graph, place.node, node, goal):
+        if axis is not None and not goes_around(graph, place.node, node, goal):
             sizes = node.meta["val"].shape
             shape = tuple(int(size) for index, size in enumerate(sizes) if index != axis)
             end = replace(place, node=node, shape=shape, batch_axis=axis, channel_axis=0)
@@ -57,7 +57,7 @@ def _affine_part(program: Program, place: Place, output: str) -> tuple[Split, Sp
     return None
 
 
-def _goes_around(graph: fx.Graph, start: fx.Node, blocked: fx.Node, goal: fx.Node) -> bool:
+def goes_around(graph: fx.Graph, start: fx.Node, blocked: fx.Node, goal: fx.Node) -> bool:
     """Whether a path from `start` to `goal` does not pass `blocked`."""
     reached = {start}
     for node in graph.nodes:

@@ -5,7 +5,7 @@ A unit's outgoing weights are those that multiply a value which the unit reaches
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from operator import getitem
 
@@ -65,12 +65,24 @@ def next_linear(program: Program, place: Place) -> NextLinear | None:
     """Return the first linear operation that reads the place's value, changed or not; else None."""
     reached = {place.node}
     for node in program.module.graph.nodes:
-        linear = _linear(node, reached)
+        linear = linear_operation(node, reached)
         if linear is not None:
             return linear
         if not reached.isdisjoint(node.all_input_nodes) and _keeps_units(node, reached):
             reached.add(node)
     return None
+
+
+def linear_operation(node: fx.Node, sources: Collection[fx.Node]) -> NextLinear | None:
+    """Return the operation of the node if it multiplies one of the sources by constant weights."""
+    name, arguments = operator_name(node), node.args
+    if not (CONVOLUTION.match(name) or TRANSPOSED.match(name) or DENSE.match(name)):
+        return None
+    source, weight = arguments[1:3] if name == "aten::addmm" else arguments[:2]
+    if not isinstance(source, fx.Node) or not isinstance(weight, fx.Node) or source not in sources:
+        return None
+    size, is_constant = len(_shape(weight) or ()), all(each.op != "placeholder" for each in sources_of(weight))
+    return NextLinear(node, source, weight) if is_constant and (size == 2 or not DENSE.match(name)) else None
 
 
 def reached_features(
@@ -90,17 +102,6 @@ def reached_features(
     assert axis is not None
     rows = values.movedim(axis, 0).movedim(linear.features_axis, -1)
     return (rows.reshape(len(units), -1, rows.shape[-1]) > 0).any(1).double()
-
-
-def _linear(node: fx.Node, reached: set[fx.Node]) -> NextLinear | None:
-    name, arguments = operator_name(node), node.args
-    if not (CONVOLUTION.match(name) or TRANSPOSED.match(name) or DENSE.match(name)):
-        return None
-    source, weight = arguments[1:3] if name == "aten::addmm" else arguments[:2]
-    if not isinstance(source, fx.Node) or not isinstance(weight, fx.Node) or source not in reached:
-        return None
-    size, is_constant = len(_shape(weight) or ()), all(each.op != "placeholder" for each in sources_of(weight))
-    return NextLinear(node, source, weight) if is_constant and (size == 2 or not DENSE.match(name)) else None
 
 
 def _keeps_units(node: fx.Node, reached: set[fx.Node]) -> bool:

@@ -57,6 +57,8 @@ def _reduced(program: Program, output: str, reduce: Reduce) -> Program:
         places=[replace(place, node=copies[place.node]) for place in program.places],
         splits={},
         affine_parts={},
+        linear_ends={},
+        dense_parts={},
         heads={},
         reductions={},
         own_tails={},

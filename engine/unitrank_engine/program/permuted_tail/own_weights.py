@@ -81,6 +81,8 @@ def _own_tail(program: Program, place: Place, output: str) -> OwnTail:
         places=[replace(each, node=copies[each.node]) for each in program.places],
         splits={},
         affine_parts={},
+        linear_ends={},
+        dense_parts={},
         heads={},
         reductions={},
         own_tails={},
