@@ -10,6 +10,7 @@ from typing import TypedDict
 from benchmarks.calibration import coverage
 from benchmarks.calibration.rates import Share, limit, rates
 from benchmarks.calibration.regimes import CHECKS, NOISE, NOT_EXCHANGEABLE, POWER
+from benchmarks.calibration.shapley import shapley
 
 DRAWS = 2000
 """Draws of a sample for each coverage."""
@@ -18,6 +19,10 @@ TESTED = (2, 5, 20, 100)
 SHARES_OF_TRUTH = (0.0, 0.5, 0.9)
 EXAMPLES = (299, 500, 2000)
 """Test examples for the coverage of `removable_at`."""
+RUNS = 1000
+"""Runs with different seeds for the coverage of Shapley values."""
+EXPLAINED = {1: "1 example", 8: "8 examples"}
+"""Examples of the cluster whose Shapley values are estimated, as numbers and in words."""
 
 
 class Counted(TypedDict):
@@ -65,6 +70,9 @@ def _measures() -> dict[str, Measure]:
     for count in EXAMPLES:
         title = f"`removable_at`, {count} test examples"
         measures[f"removable-{count}"] = Measure("coverage", title, DRAWS, partial(coverage.removable, count))
+    for count, words in EXPLAINED.items():
+        title = f"`importance_low` to `importance_high` of a sampled `shapley`, {words}"
+        measures[f"shapley-{count}"] = Measure("coverage", title, RUNS, partial(shapley, count))
     return measures
 
 

@@ -58,7 +58,7 @@ def shapley(examples: int, runs: int, *, permutations: int = 32) -> dict[str, Sh
                 request = request.model_copy(update={"methods": with_ids(request.methods)})
                 summary, _ = run(request, CONTENT, program, table, lambda progress: None)
                 for unit in summary["rankings"][0]["clusters"]["all"]["top"]:
-                    covered.append(unit["importance_low"] <= truth[unit["unit"]] <= unit["importance_high"])
+                    covered.append(unit["importance_low"] <= float(truth[unit["unit"]]) <= unit["importance_high"])
     return {"covers the exact value": Share.of_flags(covered)}
 
 
