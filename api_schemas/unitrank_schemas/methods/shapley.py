@@ -13,7 +13,8 @@ FIRST_ROUND = 8
 """Permutations of the first round of a job that can stop early."""
 SETTLE = (
     "Stop early, when the intervals of the k highest units of every cluster no longer overlap with those of the other units. "
-    "The job then tries 8 permutations, 16, 32 and so on, at most `permutations`."
+    "The job then tries 8 permutations, 16, 32 and so on, at most `permutations`. "
+    "Intervals after an early stop are nominal: they can cover the exact value less often than their level says."
 )
 
 
