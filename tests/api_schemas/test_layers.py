@@ -55,7 +55,7 @@ def test_a_pattern_when_the_model_is_not_ready_then_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "found"),
+    ("changes", "expected"),
     [
         ({"layer": "decoder.*"}, [("layer_not_found", "/layer/0")]),
         ({"layer": ["add", "encoder.9.mlp"]}, [("layer_not_found", "/layer/1")]),
@@ -69,8 +69,8 @@ def test_a_pattern_when_the_model_is_not_ready_then_stays() -> None:
         ),
     ],
 )
-def test_a_list_when_a_layer_is_wrong_then_the_flaw_points_to_it(changes: Any, found: list[tuple[str, str]]) -> None:
-    assert flaws(request(**changes), blocks()) == found
+def test_a_list_when_a_layer_is_wrong_then_the_flaw_points_to_it(changes: Any, expected: list[tuple[str, str]]) -> None:
+    assert flaws(request(**changes), blocks()) == expected
 
 
 def test_joint_when_a_layer_has_this_name_then_is_refused() -> None:
