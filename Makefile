@@ -87,11 +87,11 @@ check-tests: install
 	$(PYTEST) $(PARALLEL) -m 'check and not (slow or serial or integrations)' $(CHECK_ARGUMENTS) $(OR_NONE)
 	$(PYTEST) -m 'check and serial and not slow' $(or $(CHECK_ARGUMENTS),$$(grep -rl --include='test_*.py' 'mark\.serial' tests)) $(OR_NONE)
 
-# The tests of the store on Redis; `make test` runs them on Valkey. Without redis-server they are
-# skipped, or fail if CI is set.
+# The tests of the store on Redis, which `make test` runs on Valkey; and tests of TLS and Sentinel.
+# Without redis-server they are skipped, or fail if CI is set.
 check-redis: install
 	@if command -v redis-server > /dev/null; then \
-	  UNITRANK_TEST_SERVER=redis-server $(PYTEST) $(PARALLEL) -m 'not slow' tests/store; \
+	  UNITRANK_TEST_SERVER=redis-server $(PYTEST) $(PARALLEL) -m 'not slow' tests/store tests/e2e/stores/test_tls.py; \
 	elif [ -n "$$CI" ]; then echo 'make: redis-server is not on PATH' >&2; exit 1; \
 	else echo 'skipped: the tests of the store on Redis need redis-server on PATH'; fi
 

@@ -4,10 +4,13 @@ import os
 import re
 import shutil
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from tests.support.dockerfile import closure
 
@@ -56,6 +59,15 @@ def test_lock_when_read_then_agrees_with_the_constraints() -> None:
     assert {name: lock[name] for name in lock.keys() & constraints.keys()} == {
         name: constraints[name] for name in lock.keys() & constraints.keys()
     }
+
+
+@pytest.mark.parametrize("name", ["constraints.txt", "requirements.lock"])
+def test_pins_when_python_is_the_oldest_supported_then_can_be_installed(name: str) -> None:
+    requires = {package.name: package.metadata.get("Requires-Python") or "" for package in metadata.distributions()}
+    pinned = {canonicalize_name(package): requires[package] for package in requires if canonicalize_name(package) in _pins(name)}
+
+    assert len(pinned) > 40
+    assert [package for package, versions in pinned.items() if not SpecifierSet(versions).contains("3.11.0")] == []
 
 
 def test_lock_when_read_then_fits_every_device() -> None:

@@ -47,8 +47,10 @@ NETS: Mapping[str, tuple[type[nn.Module], list[str]]] = {
 }
 
 
-@cache
-def network(name: str) -> tuple[nn.Module, Program, np.ndarray, np.ndarray]:
+Net = tuple[nn.Module, Program, np.ndarray, np.ndarray]
+
+
+def new_network(name: str) -> Net:
     """Return the module, its program, and its examples with labels."""
     torch.manual_seed(5)
     net = NETS[name][0]().eval()
@@ -56,8 +58,15 @@ def network(name: str) -> tuple[nn.Module, Program, np.ndarray, np.ndarray]:
     return net, program_of(net, x[:2]), x.numpy(), np.arange(COUNT) % 3
 
 
+network = cache(new_network)
+
+
 def job(name: str, folder: Path, layer: str | list[str], methods: list[Any], **more: Any) -> tuple[Any, dict[str, np.ndarray]]:
-    _, program, x, y = network(name)
+    return job_on(network(name), folder, layer, methods, **more)
+
+
+def job_on(net: Net, folder: Path, layer: str | list[str], methods: list[Any], **more: Any) -> tuple[Any, dict[str, np.ndarray]]:
+    _, program, x, y = net
     settings: dict[str, Any] = {"clusters": {"by": "label"}, "fidelity": None, "units": "channel"}
     settings["ablation"] = {"fractions": [0.2, 0.5], "random": 19}
     return rank(program, folder, {"x": x, "y": y}, layer, methods, **(settings | more))

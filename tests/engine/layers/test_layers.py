@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.engine.job.test_passes import Node, Nodes
-from tests.engine.layers.nets import NETS, job, network
+from tests.engine.layers.nets import NETS, job, job_on, network, new_network
 from tests.engine.reuse.test_reuse import Memory
 
 METHODS = [
@@ -95,20 +95,20 @@ def test_layers_when_every_class_is_explained_then_each_has_a_ranking_of_each_cl
 
 def test_layers_when_two_nodes_compute_then_equal_to_one_process(tmp_path: Path) -> None:
     layers = NETS["residual"][1]
-    expected = job("residual", tmp_path, layers, METHODS, joint=True)
+    _, expected = job("residual", tmp_path, layers, METHODS, joint=True)
+    # Threads need a network each, because the fake tensors of a network share a mode.
+    nets = [new_network("residual") for _ in range(2)]
+    folders = [tmp_path / str(number) for number in range(2)]
+    for folder in folders:
+        folder.mkdir()
 
-    for number in range(2):
-        (tmp_path / str(number)).mkdir()
-    results = Nodes(2).run(lambda node: _on_node(node, tmp_path))
+    def on_node(node: Node) -> dict[str, np.ndarray]:
+        return job_on(nets[node.number], folders[node.number], layers, METHODS, joint=True, runner=node)[1]
 
-    for _, arrays in results:
-        assert arrays.keys() == expected[1].keys()
-        for name, values in expected[1].items():
+    for arrays in Nodes(2).run(on_node):
+        assert arrays.keys() == expected.keys()
+        for name, values in expected.items():
             np.testing.assert_array_equal(arrays[name], values, err_msg=name)
-
-
-def _on_node(node: Node, folder: Path) -> tuple[Any, dict[str, np.ndarray]]:
-    return job("residual", folder / str(node.number), NETS["residual"][1], METHODS, joint=True, runner=node)
 
 
 def test_layers_when_the_job_is_repeated_then_earlier_results_are_reused(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Redis or Valkey servers with flags of a test, such as TLS, cluster mode or a master."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -64,10 +63,11 @@ def with_user(url: str, connection: redis.Redis, rules: str, name: str = "unitra
 
 
 def debian_redis() -> Path:
-    """The program `redis-server`. Without it the test is skipped, or fails where CI is set."""
+    """The program `redis-server`. Without it the test is skipped.
+
+    `make check-redis` runs all tests that call this, and fails without the program where CI is set.
+    """
     program = shutil.which("redis-server")
     if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("redis-server is not on PATH")
-        pytest.skip("redis-server is not on PATH")
+        pytest.skip("redis-server is not on PATH; `make check-redis` runs this test where it is")
     return Path(program)

@@ -15,8 +15,9 @@ from unitrank_worker.process.patient_worker import PatientWorker
 @pytest.fixture
 def full(connection: redis.Redis) -> Iterator[redis.Redis]:
     """A server that rejects writes while its `maxmemory` is 1."""
+    limit = connection.config_get("maxmemory")["maxmemory"]
     yield connection
-    connection.config_set("maxmemory", 0)
+    connection.config_set("maxmemory", limit)
 
 
 def test_start_when_the_store_was_full_then_is_written_with_the_next_heartbeat(full: redis.Redis) -> None:
