@@ -105,6 +105,18 @@ def test_pruning_when_run_then_the_pruned_network_has_the_predicted_accuracy(run
 
 
 @pytest.mark.check
+def test_interactions_when_run_then_a_hook_gives_the_second_difference_of_the_job(run_example: RunExample) -> None:
+    printed = run_example("interactions.py")
+
+    job = re.search(r"channels \d+ and \d+ do each other's work: (-0\.\d+)", printed)
+    hook = re.search(r"the first pair again, by a hook: (-0\.\d+)", printed)
+    assert job is not None
+    assert hook is not None
+    assert float(job[1]) == pytest.approx(float(hook[1]), abs=2e-3)
+    assert re.search(r"channels \d+ and \d+ need each other: \+0\.\d+", printed)
+
+
+@pytest.mark.check
 def test_layers_when_run_then_the_page_shows_what_it_prints(run_example: RunExample) -> None:
     """Training rounds differently on each machine, so digits may differ; words may not."""
     page = (ROOT / "docs" / "several-layers.md").read_text()
