@@ -35,7 +35,8 @@ METHODS: list[Any] = [
     {"name": "gradient_x_delta", "at_point": "mean", "id": "at_mean", "statistic": "rms"},
     {"name": "conductance", "steps": 5},
     {"name": "conductance", "spacing": "adaptive", "id": "adaptive", "steps": 6},
-    {"name": "conductance", "tolerance": 0.1, "steps": 4, "id": "refined"},
+    # A job chooses an open spacing by its examples and baselines.
+    {"name": "conductance", "tolerance": 0.1, "spacing": "uniform", "steps": 4, "id": "refined"},
     {"name": "integrated_gradients", "steps": 4},
     {"name": "internal_influence", "steps": 4, "statistic": "mean_abs"},
     "deeplift",

@@ -17,6 +17,7 @@ from unitrank_engine.program import Program
 from unitrank_schemas.comparison import JobComparison
 from unitrank_service.comparison.job_comparison import Source, job_comparison
 from unitrank_service.comparison.student_t import t_quantile
+from unitrank_service.results.layers.local_arrays import LocalArrays
 from unitrank_store.jobs.record import JobRecord
 from unitrank_tables.result_arrays import encode_arrays
 
@@ -70,7 +71,7 @@ def source(folder: Path, job: str, result: SummaryAndArrays, **request: Any) -> 
         owner="",
         tenant="default",
     )
-    return Source(record, json.dumps(summary | {"job": job}).encode(), path, None)
+    return Source(record, "1", [], json.dumps(summary | {"job": job}).encode(), LocalArrays(path))
 
 
 def compared(folder: Path, *results: SummaryAndArrays) -> JobComparison:

@@ -54,7 +54,7 @@ def _by_gradients(split: Split, rest: Split, h: Tensor, live: Live) -> Float[Ten
     values, pieces = torch.arange(rest.place.units, device=h.device), []
     for chosen in torch.split(values, _passes_at_once(split, h.device)):
         zeros = torch.zeros(len(chosen), *split.place.shape, dtype=h.dtype, device=h.device, requires_grad=True)
-        value = split.tail(zeros, live).movedim(rest.place.batch_axis, 0).flatten(1)
+        value = split.tail(zeros, live).movedim(rest.place.batch_axis, 0).reshape(len(chosen), -1)
         (slopes,) = torch.autograd.grad(value.gather(1, chosen[:, None]).sum(), zeros)
         pieces.append(slopes.flatten(1))
     return torch.cat(pieces).T.contiguous().reshape(-1, *rest.place.shape)
