@@ -121,7 +121,8 @@ REMEDIES = {
     "weights_hardly_matter": "Ask whether the data alone make this list: a network with shuffled weights gives nearly the same.",
     "few_tests": "Submit the job again with more examples in each cluster.",
     "varies_between_examples": "Submit the job again with more examples in each cluster.",
-    "low_accuracy": "Train the model further, or explain its predictions (target.class: predicted).",
+    "low_accuracy": "Check the labels and preprocess first. If they are right, train the model further, or explain its predictions "
+    "(target.class: predicted).",
     "in_sample": "Submit the job again with ablation.split: half.",
     "not_sufficient": "Do not read the list as complete: its first units are needed, but not sufficient.",
 }

@@ -7,6 +7,7 @@ from unitrank_schemas.layer_lines import LayerLine
 from unitrank_schemas.result_text import number
 
 QUESTION = "Where in the network do few units decide the score{}?"
+NO_AREA = "the score does not fall enough when all units are replaced"
 EVERY_LAYER = "Each layer passes on the whole score. The layers differ in how few units carry it."
 
 
@@ -25,18 +26,19 @@ def layer_answer(lines: Sequence[LayerLine], cluster: str | None = None, *, in_s
     if in_sample:
         reason = "The lists were tested on the examples that made them, or may have been. There even a list of noise passes."
         return Answer("amber", "", question, "Not shown", reason, ["Submit the job again with ablation.split: half."])
-    passed = sorted((line for line in lines if _passed(line)), key=lambda line: -(line.area or 0.0))
-    if not passed:
+    better = [line for line in lines if line.verdict == "better_than_random"]
+    if not better:
         return _none_passed(lines, question)
+    passed = sorted((line for line in better if line.area is not None), key=lambda line: -(line.area or 0.0))
+    unmeasured = [line for line in better if line.area is None]
+    if not passed:
+        return _no_area(unmeasured, question)
     first, second = passed[0], passed[1] if len(passed) > 1 else None
     tied = [line for line in passed if _tied(first, line)]
-    word = _word(first, second, tied)
-    reason = f"{_reason(first, second, tied, len(lines))}{_selectivity(passed)} {EVERY_LAYER}"
-    return Answer(_light(first, tied), first.ranking, question, word, reason, _steps(first, cluster))
-
-
-def _passed(line: LayerLine) -> bool:
-    return line.verdict == "better_than_random" and line.area is not None
+    word = _word(first, second, tied, is_complete=not unmeasured)
+    beside = f" {_without_area(unmeasured)}" if unmeasured else ""
+    reason = f"{_reason(first, second, tied, None if unmeasured else len(lines))}{beside}{_selectivity(passed)} {EVERY_LAYER}"
+    return Answer("amber" if unmeasured else _light(first, tied), first.ranking, question, word, reason, _steps(first, cluster))
 
 
 def _none_passed(lines: Sequence[LayerLine], question: str) -> Answer:
@@ -49,17 +51,31 @@ def _none_passed(lines: Sequence[LayerLine], question: str) -> Answer:
     return Answer("red", "", question, "Not shown", reason, ["Try other methods, other layers, or whole channels as units."])
 
 
+def _no_area(unmeasured: Sequence[LayerLine], question: str) -> Answer:
+    reason = f"{_without_area(unmeasured)} So the layers cannot be compared."
+    step = "Check the labels, preprocess and the baseline, or submit the job again with another replacement value (ablation.fill)."
+    return Answer("grey", "", question, "Not known", reason, [step])
+
+
+def _without_area(unmeasured: Sequence[LayerLine]) -> str:
+    where = _listed([line.layer for line in unmeasured])
+    return f"At {where} the best list is better than random, but has no area: {NO_AREA}."
+
+
 def _tied(first: LayerLine, line: LayerLine) -> bool:
     """Whether the areas of two layers differ by no more than the noise of random orders."""
     noise = max(first.noise or 0.0, line.noise or 0.0)
     return (first.area or 0.0) - (line.area or 0.0) <= noise
 
 
-def _word(first: LayerLine, second: LayerLine | None, tied: Sequence[LayerLine]) -> str:
+def _word(first: LayerLine, second: LayerLine | None, tied: Sequence[LayerLine], *, is_complete: bool) -> str:
+    """`is_complete`: whether each layer with a better list has an area."""
     if len(tied) > 1:
         return f"About equally at {_listed([line.layer for line in tied])}"
+    if second is None and not is_complete:
+        return f"The area is known only at layer {first.layer}"
     # Without the noise of random orders a small lead may be chance.
-    is_known = second is None or first.noise is not None or second.noise is not None
+    is_known = is_complete and (second is None or first.noise is not None or second.noise is not None)
     return f"{'Mostly' if is_known else 'The largest area is'} at layer {first.layer}"
 
 
@@ -67,10 +83,15 @@ def _light(first: LayerLine, tied: Sequence[LayerLine]) -> Light:
     return "green" if first.robust and len(tied) == 1 else "amber"
 
 
-def _reason(first: LayerLine, second: LayerLine | None, tied: Sequence[LayerLine], count: int) -> str:
+def _reason(first: LayerLine, second: LayerLine | None, tied: Sequence[LayerLine], count: int | None) -> str:
+    """Why the first layer leads. `count`: of the layers; None if others are better, too, without an
+    area.
+    """
     doubts = "" if first.robust is not False else " Not every check of this list agrees."
     if len(tied) > 1:
         return f"The areas of these layers differ by no more than the noise of random orders ({_areas(tied)}).{doubts}"
+    if second is None and count is None:
+        return f"Its area is {number(first.area)}, and no other layer has an area to compare.{doubts}"
     if second is None:
         return f"It is the only one of {count} layers whose best list is better than random (area {number(first.area)}).{doubts}"
     return (

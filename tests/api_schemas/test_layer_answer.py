@@ -53,6 +53,21 @@ def test_answer_when_no_layer_is_better_than_random_then_names_none(verdicts: li
     assert (answer.light, answer.word, answer.ranking) == (light, word, "")
 
 
+def test_answer_when_better_layers_have_no_area_then_says_that_they_cannot_be_compared() -> None:
+    answer = layer_answer([line("a", None, robust=False), line("b", None), line("c", 0.2, "no_better_than_random")])
+
+    assert (answer.light, answer.word, answer.ranking) == ("grey", "Not known", "")
+    assert answer.reason.startswith("At a and b the best list is better than random, but has no area")
+
+
+def test_answer_when_one_of_two_better_layers_has_no_area_then_does_not_call_the_other_the_only_one() -> None:
+    answer = layer_answer([line("a", None), line("b", 0.4)])
+
+    assert answer.word == "The area is known only at layer b"
+    assert "only one of" not in answer.reason
+    assert "At a the best list is better than random, but has no area" in answer.reason
+
+
 @pytest.mark.parametrize(
     ("to_beat", "word"),
     [(0.35, "About equally at fc and conv1"), (0.25, "Mostly at layer fc"), (None, "The largest area is at layer fc")],

@@ -120,3 +120,11 @@ def test_report_when_opened_then_fits_and_is_accessible(browser: Any, url_with_c
         page.get_by_role("heading", level=1, name="Where in the network do few units decide the score?").wait_for()
 
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_report_when_wide_then_no_column_of_the_leaderboard_is_cut(browser: Any, url_with_contents: str, layered: str) -> None:
+    with opened(browser, url_with_contents) as page:
+        page.goto(f"/v1/jobs/{layered}/report")
+        table = page.get_by_role("region", name="Rankings").element_handle()
+
+        assert page.evaluate("table => table.scrollWidth <= table.clientWidth", table)

@@ -4,6 +4,8 @@
 
 (() => {
 const HEIGHT = 300, MOST_CELLS = 4096, MOST_WRITTEN = 12, LEAST_ZOOMED = 6, COLOURS = 8;
+// Degrees; a sloping label ends at its tick, so it needs room at the left, where the other axis is.
+const SLOPE = 40;
 const VERDICTS = { "better than random": "--bar-better", "no better than random": "--bar-no-better", "worse than random": "--bar-worse", undecided: "--bar-undecided" };
 const DASHES = [[], [7, 4], [7, 3, 2, 3], [2, 3], [7, 2, 2, 2, 2, 2], [12, 4], [1, 2], [4, 6]];
 const drawn = new Set();
@@ -61,7 +63,7 @@ const KINDS = {
         scales: { x: { time: false, ...(shares ? { distr: 4, asinh: x[1] || 0.1 } : {}) } },
         series: [{}, ...curves, ...band],
         bands: panel.band ? [{ series: [series.length + 1, series.length + 2], fill: css("--band") }] : [],
-        axes: [axis(panel.x.label, shares ? { splits: (plot, which, from, to) => x.filter((place) => place >= from && place <= to), filter: (plot, places) => places, values: (plot, places) => places.map((place, at) => at % Math.ceil(places.length / 10) ? "" : percent(place)), rotate: -40, size: 56 } : {}), axis(panel.y.label, { size: 64 })],
+        axes: [axis(panel.x.label, shares ? { splits: (plot, which, from, to) => x.filter((place) => place >= from && place <= to), filter: (plot, places) => places, values: (plot, places) => places.map((place, at) => at % Math.ceil(places.length / 10) ? "" : percent(place)), rotate: SLOPE, size: 56 } : {}), axis(panel.y.label, { size: 64 })],
       },
       groups: [...new Set(series.map((line) => line.name))].map((name) => ({ name, colour: `--plot-${series.find((line) => line.name === name).colour % COLOURS}`, numbers: series.flatMap((line, number) => line.name === name ? [number + 1] : []) }))
         .concat(panel.band ? [{ name: panel.band.name, colour: "--band", numbers: [series.length + 1, series.length + 2] }] : []),
@@ -84,7 +86,7 @@ const KINDS = {
       options: {
         scales: { x: { time: false, range: (plot, from, to) => whole(from, to, count) }, y: { range: () => [low - (low < 0 ? room : 0), high + (high > 0 ? room : 0)] } },
         series: [{}, { label: panel.y.label, paths: () => null, points: { show: false } }],
-        axes: [axis(panel.x.label, { splits: (plot, which, from, to) => places.filter((at) => at >= from && at <= to), values: (plot, at) => at.map((place, number) => number % Math.ceil(18 * at.length / (plot.width - 64)) ? "" : short(panel.labels[place] ?? "")), rotate: -40, size: Math.min(110, 20 + 6 * Math.max(...panel.labels.map((label) => short(label).length))), grid: { show: false } }), axis(panel.y.label, { size: 64 })],
+        axes: [axis(panel.x.label, { splits: (plot, which, from, to) => places.filter((at) => at >= from && at <= to), values: (plot, at) => at.map((place, number) => number % Math.ceil(18 * at.length / (plot.width - 64)) ? "" : short(panel.labels[place] ?? "")), rotate: SLOPE, size: Math.min(110, 20 + 6 * Math.max(...panel.labels.map((label) => short(label).length))), grid: { show: false } }), axis(panel.y.label, { size: 64 })],
       },
       paint(plot) {
         const { ctx } = plot, ratio = devicePixelRatio, zero = plot.valToPos(0, "y", true), half = Math.max(1, Math.min(24 * ratio, 0.35 * (plot.valToPos(1, "x", true) - plot.valToPos(0, "x", true))));
@@ -127,7 +129,7 @@ const KINDS = {
       return list.map((_, at) => at).filter((at) => at % step === 0 && at >= from && at <= to);
     };
     const longest = (list) => Math.max(...list.map((name) => short(name).length));
-    const left = numbered(rows) ? 40 : 24 + 7 * longest(rows), below = numbered(columns) ? 40 : 30 + 5 * longest(columns);
+    const left = Math.max(numbered(rows) ? 40 : 24 + 7 * longest(rows), numbered(columns) ? 0 : 5 * longest(columns)), below = numbered(columns) ? 40 : 30 + 5 * longest(columns);
     return {
       data: [[0, columns.length - 1], [0, rows.length - 1]],
       square: rows.length / columns.length,
@@ -136,7 +138,7 @@ const KINDS = {
         scales: { x: { time: false, range: (plot, from, to) => whole(from, to, columns.length) }, y: { dir: -1, range: (plot, from, to) => whole(from, to, rows.length) } },
         series: [{}, { paths: () => null, points: { show: false } }],
         cursor: { drag: { x: true, y: true, uni: 20 } },
-        axes: [axis(panel.columns.label, { splits: places(columns), values: names(columns), grid: { show: false }, size: below, rotate: numbered(columns) ? 0 : -40 }), axis(panel.rows.label, { splits: places(rows), values: names(rows), grid: { show: false }, size: left })],
+        axes: [axis(panel.columns.label, { splits: places(columns), values: names(columns), grid: { show: false }, size: below, rotate: numbered(columns) ? 0 : SLOPE }), axis(panel.rows.label, { splits: places(rows), values: names(rows), grid: { show: false }, size: left })],
       },
       paint(plot) {
         const { ctx } = plot, x = columns.map((_, at) => plot.valToPos(at - 0.5, "x", true)).concat(plot.valToPos(columns.length - 0.5, "x", true)), y = rows.map((_, at) => plot.valToPos(at - 0.5, "y", true)).concat(plot.valToPos(rows.length - 0.5, "y", true));
