@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from unitrank.dataset_files.arrays import array_of, write_npz
 from unitrank.dataset_files.column_files import ColumnFiles
-from unitrank.dataset_files.frames import file_columns, frame_columns, is_frame
+from unitrank.dataset_files.frames import file_columns, frame_columns, is_frame, numbered, with_class_numbers
 from unitrank.dataset_files.images import image_rows
 from unitrank.dataset_files.items import rows_of
 from unitrank.errors import NotPossible
@@ -46,6 +46,8 @@ def dataset_file(
     with tempfile.TemporaryDirectory(prefix="unitrank-") as name:
         folder = Path(name)
         arrays = _chosen(_arrays_of(data, path, folder, note), columns)
+        if is_frame(data) or (path is not None and path.suffix.lower() in COLUMN_FILES):
+            arrays = with_class_numbers(arrays, note)
         both = sorted(arrays.keys() & fields.keys())
         if both and not isinstance(data, Mapping):
             raise NotPossible(f"the field {both[0]!r} is in the data and was given, too; give it once", code="invalid_request")
@@ -97,8 +99,9 @@ def _images(path: Path, folder: Path, note: Callable[[str], None]) -> Arrays:
         for rows in image_rows(path):
             files.add(rows)
         arrays = files.arrays()
-    classes = f" of {len(set(arrays['class']))} classes" if "class" in arrays else ""
-    note(f"{files.rows} images{classes}: x is uint8 {list(arrays['x'].shape[1:])}, channels first")
+    names = sorted(set(arrays["class"].tolist())) if "class" in arrays else []
+    classes, numbers = (f" of {len(names)} classes", f"; y is the number of the class: {numbered(names)}") if names else ("", "")
+    note(f"{files.rows} images{classes}: x is uint8 {list(arrays['x'].shape[1:])}, channels first{numbers}")
     return arrays
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SHAPES = b"unitrank.shapes"
 """Key of a Parquet file's metadata: JSON, column → shape of a row; see docs/datasets.md."""
+MOST_NAMED = 20
+"""Names that a note lists."""
 OTHER_CSV = (
     "save it as CSV UTF-8 with commas, or send a frame: datasets.put(name, pandas.read_csv(path, sep=';', encoding='latin-1'))"
 )
@@ -59,6 +61,27 @@ def file_columns(path: Path) -> dict[str, NDArray[Any]]:
     shapes = json.loads((table.schema.metadata or {}).get(SHAPES, b"{}"))
     columns = frame_columns(table)
     return {name: values.reshape(len(values), *shapes[name]) if name in shapes else values for name, values in columns.items()}
+
+
+def with_class_numbers(columns: dict[str, NDArray[Any]], note: Callable[[str], None]) -> dict[str, NDArray[Any]]:
+    """The columns with numbers in place of a text column `y`, whose texts become `y_name`.
+
+    The numbers count the texts in their order. Columns that have `y_name` are not changed.
+    """
+    import numpy as np
+
+    labels = columns.get("y")
+    if labels is None or labels.dtype.kind != "U" or labels.ndim != 1 or "y_name" in columns:
+        return columns
+    names, numbers = np.unique(labels, return_inverse=True)
+    note(f"y is the number of its text, in the order of the texts: {numbered(names.tolist())}; y_name has the texts")
+    return {**columns, "y": numbers, "y_name": labels}
+
+
+def numbered(names: list[str]) -> str:
+    """The first names with their numbers, such as `0 cat, 1 dog`."""
+    words = ", ".join(f"{number} {name}" for number, name in enumerate(names[:MOST_NAMED]))
+    return words if len(names) <= MOST_NAMED else f"{words}, … ({len(names)} in all)"
 
 
 def _check_header(path: Path) -> None:

@@ -17,8 +17,8 @@ from unitrank_tables import open_table
 AGES, NAMES, LISTS = np.array([1.5, 2.0], np.float32), ["ann", "bo"], [[1, 2], [3, 4]]
 
 
-def read(data: Any, columns: Any = None) -> dict[str, Any]:
-    with dataset_file(data, {}, columns) as path, open_table(path) as table:
+def read(data: Any, columns: Any = None, notes: list[str] | None = None) -> dict[str, Any]:
+    with dataset_file(data, {}, columns, note=([] if notes is None else notes).append) as path, open_table(path) as table:
         return {name: table.read(name, slice(None)) for name in table.fields}
 
 
@@ -59,6 +59,27 @@ def test_parquet_when_it_names_shapes_then_rows_have_them(tmp_path: Path) -> Non
     fields = read(tmp_path / "images.parquet")
 
     np.testing.assert_array_equal(fields["x"], np.arange(12).reshape(2, 1, 2, 3))
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "pandas"])
+def test_labels_when_they_are_texts_then_y_has_their_numbers_and_y_name_the_texts(tmp_path: Path, kind: str) -> None:
+    frame = pandas.DataFrame({"x": [1.0, 2.0, 3.0, 4.0], "kind": ["dog", "cat", "dog", "eel"]})
+    frame.to_csv(tmp_path / "animals.csv", index=False)
+    frame.to_parquet(tmp_path / "animals.parquet", index=False)
+    notes: list[str] = []
+
+    fields = read(frame if kind == "pandas" else tmp_path / f"animals.{kind}", {"x": "x", "y": "kind"}, notes)
+
+    assert fields["y"].tolist() == [1, 0, 1, 2]
+    assert fields["y_name"].tolist() == ["dog", "cat", "dog", "eel"]
+    assert notes == [
+        "y is the number of its text, in the order of the texts: 0 cat, 1 dog, 2 eel; y_name has the texts",
+    ]
+
+
+def test_labels_when_they_are_numbers_or_have_names_then_stay_as_they_are() -> None:
+    assert read(pandas.DataFrame({"y": [3, 5]}))["y"].tolist() == [3, 5]
+    assert read(pandas.DataFrame({"y": ["b", "a"], "y_name": ["B", "A"]}))["y"].tolist() == ["b", "a"]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_folder_when_images_have_colours_then_all_have_three_channels_first(tmp_
     np.testing.assert_array_equal(fields["x"], [np.zeros((3, 2, 3)), RED.transpose(2, 0, 1)])
     assert (fields["y"].tolist(), fields["class"].tolist()) == ([0, 1], ["cat", "dog"])
     assert fields["file"].tolist() == ["cat/b.png", "dog/a.png"]
-    assert notes == ["2 images of 2 classes: x is uint8 [3, 2, 3], channels first"]
+    assert notes == ["2 images of 2 classes: x is uint8 [3, 2, 3], channels first; y is the number of the class: 0 cat, 1 dog"]
 
 
 def test_folder_when_all_images_are_grey_then_they_have_one_channel(tmp_path: Path) -> None:
