@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.engine.architectures.conftest import loaded
-from tests.engine.architectures.test_architectures import NAMES
-from tests.engine.architectures.zoo import architecture
+from tests.engine.architectures.test_architectures import ALWAYS
+from tests.engine.architectures.zoo import MAKERS, architecture
 from tests.engine.in_process import rank
 from unitrank_engine.models.inspection import manifest
 from unitrank_engine.program import Program
@@ -25,6 +25,10 @@ METHODS: list[Any] = [
 ]
 SETTINGS: dict[str, Any] = {"target": {"class": "predicted"}, "fidelity": None}
 MOST_LAYERS = 12
+CHECKED = ("resnet", "unet", "gpt2", "state_space", "complex")
+MARKS = dict.fromkeys(ALWAYS, ()) | dict.fromkeys(CHECKED, pytest.mark.check)
+NAMES = [pytest.param(name, marks=MARKS.get(name, pytest.mark.slow)) for name in MAKERS]
+"""`make test` runs `ALWAYS`, and `make check-tests` those of other kinds in `CHECKED`."""
 
 
 def _layers(program: Program) -> list[str]:
