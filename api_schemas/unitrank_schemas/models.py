@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, JsonValue
 
 from unitrank_schemas.base import Digest, Json, Name, Schema
+from unitrank_schemas.facts.units import Groups
 from unitrank_schemas.problems import JobProblem
 
 ModelStatus = Literal["inspecting", "ready", "rejected"]
@@ -103,6 +104,11 @@ class Layer(Schema):
         "with `groups` equal to `heads` ranks the heads. Empty where only the module names the number: its output may mix heads.",
     )
     forward_cost: float = Field(0.0, description="Share of the model's operations up to the layer's output, from 0 to 1.")
+
+    def head_units(self, side: str) -> Groups | None:
+        """The heads as units of this side; None where its channels are not the heads."""
+        axis = self.channel_axis if side == "output" else self.input_channel_axis
+        return None if self.heads is None or axis is None or side not in self.heads_at else Groups(axis=axis, groups=self.heads)
 
     @property
     def heads_in_words(self) -> str:

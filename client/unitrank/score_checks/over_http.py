@@ -31,6 +31,7 @@ def check_with_jobs(calls: Calls, request: Request, scores: Any, made_on: str | 
 
 
 def _run(calls: Calls, request: Mapping[str, Any]) -> Flow[JobResult]:
-    job = yield from calls.submit(request_body(None, request), False, None)
+    title = {"name": f"check-scores of layer {request['layer']}", "tags": ["check-scores"]}
+    job = yield from calls.submit(request_body(None, {"metadata": title, **request}), False, None)
     yield from calls.wait(job.id, lambda state: None, None)
     return (yield from fetch_result(calls, job.id))

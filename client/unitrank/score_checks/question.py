@@ -58,15 +58,27 @@ def answered(question: Question, run: Callable[[Request], Steps]) -> Generator[A
             proceed = partial(jobs.throw, error)
 
 
-def _units(request: Request, own: GivenScores, layer: Layer) -> str:
-    """`neuron` or `channel`, by the number of scores."""
-    counts = {kind: unit_count(layer, request["at"], {"units": kind}) for kind in ("neuron", "channel")}
-    kinds = [kind for kind, count in counts.items() if count == own.size]
-    if not kinds and "units" not in request:
-        expected = " or ".join(f"{count} {kind}s" for kind, count in counts.items() if count is not None)
+def _units(request: Request, own: GivenScores, layer: Layer) -> Any:  # Any: a JSON value
+    """The first units of the place with the number of the scores."""
+    kinds = _kinds(layer, request["at"])
+    counts = {name: unit_count(layer, request["at"], {"units": units}) for name, units in kinds.items()}
+    fitting = [name for name, count in counts.items() if count == own.size]
+    if not fitting and "units" not in request:
+        expected = " or ".join(f"{count} {name}s" for name, count in counts.items() if count is not None)
         raise NotPossible(
             f"there are {own.size} scores, but the {request['at']} of layer {layer.name!r} has {expected}; give one score for "
             "each, averaged over the examples",
             code="wrong_shape",
         )
-    return kinds[0] if kinds else "neuron"
+    return kinds[fitting[0]] if fitting else "neuron"
+
+
+def _kinds(layer: Layer, at: str) -> dict[str, Any]:
+    """Word → units that the place can have."""
+    heads = layer.head_units(at)
+    return {
+        "neuron": "neuron",
+        "channel": "channel",
+        **({"head": heads.model_dump()} if heads else {}),
+        "position": "position",
+    }

@@ -74,6 +74,24 @@ def test_form_when_sent_then_there_is_the_job_that_it_says(client: httpx.Client,
     assert request["preprocess"]["mean"] == 0.5
 
 
+def test_form_when_the_channels_of_a_side_are_heads_then_offers_them_as_units(
+    client: httpx.Client, browser: httpx.Client, served: Served
+) -> None:
+    fc = {"name": "fc", "kind": "Linear", "shape": [3], "units": 3, "channels": 3, "channel_axis": 0, "cut": True}
+    inside = {"input_shape": [8], "input_cut": True, "input_channel_axis": 0, "heads": 4, "heads_at": ["input"]}
+    ready_model(client, served, layers=[fc | inside])
+    put_dataset(client)
+    filled = {"model": "net", "dataset": "data", "layer": "fc", "method": "gradient:mean", "action": "send"}
+
+    assert "heads" not in choices(browser.get("/new", params={"model": "net", "layer": "fc"}).text, "units")
+    assert browser.post("/new", data={**filled, "units": "heads"}).status_code == 422
+
+    answer = browser.post("/new", data={**filled, "at": "input", "units": "heads"})
+
+    assert answer.status_code == 303, answer.text
+    assert client.get("/v1" + answer.headers["location"]).json()["request"]["units"] == {"axis": 0, "groups": 4}
+
+
 def test_form_when_baselines_are_drawn_then_the_job_has_their_number_and_field(
     client: httpx.Client, browser: httpx.Client, served: Served
 ) -> None:

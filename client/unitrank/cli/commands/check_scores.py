@@ -19,7 +19,8 @@ def check(
     scores: Annotated[
         Path,
         typer.Argument(
-            help="An .npy, .npz or safetensors file with one array, a score for each unit, or with one array for each cluster."
+            help="An .npy, .npz or safetensors file with one array, a score for each unit, or with one array for each cluster. The "
+            "number of scores decides what the units are: neurons, channels, attention heads or positions."
         ),
     ],
     model: Annotated[
@@ -28,7 +29,7 @@ def check(
     data: Annotated[
         str, typer.Option(help="The examples that made the scores: an .npz or safetensors file; or a dataset in the service.")
     ],
-    layer: Annotated[str, typer.Option(help="Layer whose units have the scores.")],
+    layer: Annotated[str, typer.Option(help="Layer whose units have the scores; `unitrank layers` lists layers and their heads.")],
     at: Annotated[str, typer.Option(help="`output` or `input` of the layer.")] = "output",
     clusters: Annotated[
         str | None, typer.Option(help="Groups of examples, as in `submit`.", show_default="all, or label for several arrays")

@@ -1,5 +1,6 @@
 """The page of one unit: importance everywhere, its effect, and the examples that move it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from unitrank_service.results.unit import unit_body
 from unitrank_service.web.job_line import job_line
 from unitrank_service.web.pages import PageRoute, page
 from unitrank_service.web.result_examples import class_names, reader
+from unitrank_store.jobs.record import JobRecord
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -61,42 +63,61 @@ class UnitChoice:
     layer: str
 
 
-def _values(id: str, unit: int, chosen: UnitChoice, backend: Backend) -> Json:
-    record, ranking, cluster = backend.jobs.get(id), chosen.ranking, chosen.cluster
-    stored = StoredResult(record, backend.results, backend.jobs.result_ttl).of_layer(chosen.layer or None)
+def _values(id: str, unit: int, choice: UnitChoice, backend: Backend) -> Json:
+    record = backend.jobs.get(id)
+    stored = StoredResult(record, backend.results, backend.jobs.result_ttl).of_layer(choice.layer or None)
     body = unit_body(stored, unit, Selection())
-    subject = RankedLayer.model_validate(body["layer"], extra="ignore")
     rankings = {each["id"]: each["clusters"] for each in body["rankings"]}
-    chosen_ranking = ranking if ranking in rankings else next(iter(rankings))
-    clusters = list(rankings[chosen_ranking])
-    chosen_cluster = cluster if cluster in clusters else _strongest(rankings[chosen_ranking])
-    entry = rankings[chosen_ranking][chosen_cluster]
-    digest = body["dataset"]["digest"]
+    ranking = choice.ranking if choice.ranking in rankings else next(iter(rankings))
+    clusters = rankings[ranking]
+    cluster = choice.cluster if choice.cluster in clusters else _strongest(clusters)
+    return {
+        "job": job_line(record),
+        "unit": unit,
+        "layer": stored.layer or "",
+        **_about(body, unit),
+        **_importance(rankings),
+        "missing": body["missing"],
+        "rankings": list(rankings),
+        "clusters": list(clusters),
+        "ranking": ranking,
+        "cluster": cluster,
+        "entry": clusters[cluster],
+        **_examples(clusters[cluster], record, body["dataset"]["digest"], backend),
+    }
+
+
+def _about(body: Json, unit: int) -> Json:
+    """The name of the unit, its layer and its place there."""
+    layer, subject = body["layer"], RankedLayer.model_validate(body["layer"], extra="ignore")
+    return {
+        "name": body["name"] if subject.unit_word or subject.parts else f"unit {unit}",
+        "layer_name": subject.name,
+        "own": _in_its_layer(subject, unit),
+        "count": layer["count"],
+        "index": ", ".join(map(str, body["index"])),
+        "shape": layer["shape"],
+        "units_are": layer["units"],
+    }
+
+
+def _importance(rankings: Mapping[str, Json]) -> Json:
+    """The rows of the table of importance."""
+    lines = [_line(name, place, value) for name, of_clusters in rankings.items() for place, value in of_clusters.items()]
+    return {
+        "lines": lines[:MOST_LINES],
+        "left_out": max(0, len(lines) - MOST_LINES),
+        "has_effects": any(line["effect"] for line in lines),
+    }
+
+
+def _examples(entry: Json, record: JobRecord, digest: str, backend: Backend) -> Json:
+    """The examples that move the unit most. `digest`: that of the dataset."""
     names, classes = class_names(record, digest, backend)
     lists = {title: entry[kind][side] for (kind, side), title in LISTS.items() if entry[kind] is not None}
     rows = {example["row"] for examples in lists.values() for example in examples}
     views = reader(record, digest, names).read(rows, backend.datasets, backend.blobs)
-    lines = [_line(name, place, value) for name, of_clusters in rankings.items() for place, value in of_clusters.items()]
     return {
-        "job": job_line(record),
-        "unit": unit,
-        "name": body["name"] if subject.unit_word or subject.parts else f"unit {unit}",
-        "layer": stored.layer or "",
-        "layer_name": subject.name,
-        "own": _in_its_layer(subject, unit),
-        "count": body["layer"]["count"],
-        "index": ", ".join(map(str, body["index"])),
-        "shape": body["layer"]["shape"],
-        "units_are": body["layer"]["units"],
-        "lines": lines[:MOST_LINES],
-        "left_out": max(0, len(lines) - MOST_LINES),
-        "has_effects": any(line["effect"] for line in lines),
-        "missing": body["missing"],
-        "rankings": list(rankings),
-        "clusters": clusters,
-        "ranking": chosen_ranking,
-        "cluster": chosen_cluster,
-        "entry": entry,
         "lists": [
             (title, [(views[example["row"]], number(example["value"])) for example in examples])
             for title, examples in lists.items()

@@ -9,10 +9,12 @@ from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import METHODS
 from unitrank_service.errors import HttpProblem
 from unitrank_service.web.job_form.choices import CLUSTERS, FormChoices
-from unitrank_service.web.job_form.form import Form, filled
+from unitrank_service.web.job_form.control_values import control_values
+from unitrank_service.web.job_form.form import Form
 from unitrank_service.web.job_form.layer_lines import controls_of
 from unitrank_service.web.job_form.member_lines import lines_of
-from unitrank_service.web.job_form.request_body import FIXED, STATISTICS, checked_shape, request_body
+from unitrank_service.web.job_form.option_texts import STATISTICS
+from unitrank_service.web.job_form.request_body import FIXED, checked_shape, request_body
 from unitrank_service.web.snippets import short
 
 Json = dict[str, Any]
@@ -91,7 +93,7 @@ def _further(request: Json, form: Form, choices: FormChoices, complete: Callable
     """The fields of the request in which the request of the controls differs."""
     earlier = _plain(JobRequest.model_validate(request))
     try:
-        body = _plain(complete(checked_shape(request_body(filled(form, choices), choices))))
+        body = _plain(complete(checked_shape(request_body(control_values(form, choices), choices))))
     except (HttpProblem, RequestRejected):
         body = {}
     shortened = short(request)

@@ -18,21 +18,10 @@ from unitrank_service.jobs.submission import SubmissionContext, SubmissionStores
 from unitrank_service.observability.metrics import Metrics
 from unitrank_service.web.job_form import form
 from unitrank_service.web.job_form.choices import FormChoices, choices_for, name_of
+from unitrank_service.web.job_form.control_values import control_values
 from unitrank_service.web.job_form.form import Form
-from unitrank_service.web.job_form.request_body import (
-    BASELINES,
-    FILLS,
-    OUTPUT_KINDS,
-    OWN_BASELINES,
-    REDUCTIONS,
-    SPACINGS,
-    STATISTICS,
-    UNITS,
-    checked_shape,
-    further,
-    replaced,
-    request_body,
-)
+from unitrank_service.web.job_form.option_texts import FILLS, OUTPUT_KINDS, OWN_BASELINES, REDUCTIONS, SPACINGS, STATISTICS
+from unitrank_service.web.job_form.request_body import BASELINES, UNITS, checked_shape, further, replaced, request_body
 from unitrank_service.web.pages import page, to
 from unitrank_service.web.snippets import snippets
 from unitrank_service.webhooks.dispatcher import Dispatcher
@@ -49,7 +38,7 @@ def form_page(
     """
     models, datasets = stores.drafts.models, stores.drafts.datasets
     choices = choices_for(sent.one("model"), sent.one("dataset"), form.first_layer(sent), models=models, datasets=datasets)
-    values = form.filled(sent, choices)
+    values = control_values(sent, choices)
     classes = _classes(values, choices, names, datasets)
     in_numbers = {control: _number_of(values[control], classes) for control in ("class", "against")}
     body, unreadable = _body(values | in_numbers, choices)
@@ -67,34 +56,44 @@ def form_page(
     errors = errors or flaws
     status = 422 if errors and sends else 200
     errors = [] if sent.fresh and not body["methods"] else errors
-    places = [form.control(error.pointer) for error in errors]
     return page(
         request,
         "new.html",
         status,
         choices=choices,
         values=values,
-        methods=choices.methods(values["at"]),
-        name_of=name_of,
         estimate=drafted.estimate if drafted else None,
-        errors=errors,
-        replaced=replaced(values["more"]),
         refused=status == 422,
-        places=places,
-        wrong={place: places.index(place) for place in places},
         snippets=request_snippets(request, body),
-        statistics=STATISTICS,
-        fills=FILLS,
-        units={name: text for name, (text, _) in UNITS.items()},
-        spacings=SPACINGS,
-        baselines=BASELINES,
-        output_kinds=OUTPUT_KINDS,
-        own_baselines=OWN_BASELINES,
-        reductions=REDUCTIONS,
-        further_axes=choices.further_axes(values["output"]),
-        logits=choices.logits(values["output"]),
         classes=classes,
+        **_errors_shown(errors),
+        **_options(values, choices),
     )
+
+
+def _errors_shown(errors: list[Invalid]) -> Json:
+    """The errors, the control of each, and control → the number of its first error."""
+    places = [form.control(error.pointer) for error in errors]
+    return {"errors": errors, "places": places, "wrong": {place: places.index(place) for place in places}}
+
+
+def _options(values: Json, choices: FormChoices) -> Json:
+    """The options of the controls."""
+    return {
+        "methods": choices.methods(values["at"]),
+        "name_of": name_of,
+        "replaced": replaced(values["more"]),
+        "statistics": STATISTICS,
+        "fills": FILLS,
+        "units": {name: text for name, (text, _) in UNITS.items() if name != "heads" or values["heads"]},
+        "spacings": SPACINGS,
+        "baselines": BASELINES,
+        "output_kinds": OUTPUT_KINDS,
+        "own_baselines": OWN_BASELINES,
+        "reductions": REDUCTIONS,
+        "further_axes": choices.further_axes(values["output"]),
+        "logits": choices.logits(values["output"]),
+    }
 
 
 def _classes(values: Json, choices: FormChoices, names: ClassNames, datasets: DatasetStore) -> Mapping[str, str]:

@@ -18,27 +18,18 @@ from unitrank_service.web.job_form.member_lines import BadLines, members_of
 
 Json = dict[str, Any]
 
-STATISTICS = {"mean": "mean", "mean_abs": "mean of absolute values", "rms": "root mean square"}
-FILLS = {"baseline": "its value at the baseline", "zero": "zero", "mean": "its mean", "resample": "its value in another example"}
-SPACINGS = {
-    "": "chosen for the baseline; adaptive where that is not exact enough",
-    "uniform": "uniform",
-    "cubic": "cubic, dense near the baseline",
-    "adaptive": "adaptive, for each example where the target changes",
-}
 UNITS: dict[str, tuple[str, Callable[[Json], Any]]] = {
     "neuron": ("single neurons", lambda values: "neuron"),
     "channel": ("whole channels", lambda values: "channel"),
+    "heads": ("attention heads", lambda values: values["heads"]),
     "position": ("positions: tokens, pixels, time steps", lambda values: "position"),
-    "groups": ("equal groups of an axis, such as heads", lambda values: _grouped(values, "groups", _number(values["unit_groups"]))),
+    "groups": ("equal groups of an axis", lambda values: _grouped(values, "groups", _number(values["unit_groups"]))),
     "labels": (
         "groups of an axis by labels",
         lambda values: _grouped(values, "labels", [_number(part) for part in values["unit_groups"].split(",")]),
     ),
 }
 """Units of the form → their text, and the function that makes their part of the request."""
-REDUCTIONS = {"": "not reduced", "mean": "their mean", "max": "their maximum", "at": "the values at one position"}
-OUTPUT_KINDS = {"logits": "logits", "probabilities": "probabilities: the model ends in softmax or sigmoid"}
 BASELINES: dict[str, tuple[str, Callable[[Json], Json]]] = {
     "zeros": ("zeros", lambda values: {"kind": "zeros"}),
     "constant": ("a constant", lambda values: {"kind": "constant", "value": _numbers(values["value"])}),
@@ -49,13 +40,6 @@ BASELINES: dict[str, tuple[str, Callable[[Json], Json]]] = {
     "examples": ("several rows, drawn by the seed: scores are their mean", lambda values: {"kind": "examples"} | _drawn(values)),
 }
 """Baseline kind → its text in the form, and the function that makes its part of the request."""
-OWN_BASELINES = {
-    "": "as chosen above",
-    "zeros": "zeros",
-    "mean": "the mean of all examples",
-    "cluster_mean": "the mean of the cluster",
-}
-"""Kind of the baseline of a single input → its text in the form."""
 FIXED = ("model", "dataset", "layer")
 """Fields of the request that only their own controls decide: the other choices follow from them."""
 
