@@ -35,41 +35,51 @@ VerdictName = Literal["better_than_random", "no_better_than_random", "worse_than
 SortName = Literal["created_at", "area", "-created_at", "-area"]
 
 
+Status = Annotated[JobStatus | None, Query(description="Only jobs with this status.")]
+ModelName = Annotated[
+    str | None, Query(max_length=MOST_CHARACTERS, description="Only jobs of this model: a name, or `name@sha256:…`.")
+]
+LayerName = Annotated[
+    str | None, Query(max_length=MOST_CHARACTERS, description="Only jobs that rank this layer, alone or among others.")
+]
+DatasetName = Annotated[
+    str | None, Query(max_length=MOST_CHARACTERS, description="Only jobs on this dataset: a name, or `name@sha256:…`.")
+]
+Verdict = Annotated[
+    VerdictName | None,
+    Query(
+        description="Only jobs whose best ranking has this overall verdict. `robust` and `fragile` divide "
+        "`better_than_random` by whether there are doubts."
+    ),
+]
+Text = Annotated[
+    str,
+    Query(
+        max_length=MOST_CHARACTERS,
+        description="Only jobs with all these words in title, tags, notes, other metadata, names, methods or id. Case does not "
+        f"matter, and a part of a word is enough. At most {MOST_WORDS} words.",
+    ),
+]
+Sort = Annotated[
+    SortName,
+    Query(
+        description="`created_at`: the newest first. `area`: the largest area of the best ranking first, and jobs without an "
+        "area last. A leading `-` means the same."
+    ),
+]
+Order = Annotated[Literal["desc", "asc"], Query(description="`asc` lists the oldest, or the smallest area, first.")]
+
+
 def _filter(
     request: Request,
-    status: Annotated[JobStatus | None, Query(description="Only jobs with this status.")] = None,
-    model: Annotated[
-        str | None, Query(max_length=MOST_CHARACTERS, description="Only jobs of this model: a name, or `name@sha256:…`.")
-    ] = None,
-    layer: Annotated[
-        str | None, Query(max_length=MOST_CHARACTERS, description="Only jobs that rank this layer, alone or among others.")
-    ] = None,
-    dataset: Annotated[
-        str | None, Query(max_length=MOST_CHARACTERS, description="Only jobs on this dataset: a name, or `name@sha256:…`.")
-    ] = None,
-    verdict: Annotated[
-        VerdictName | None,
-        Query(
-            description="Only jobs whose best ranking has this overall verdict. `robust` and `fragile` divide "
-            "`better_than_random` by whether there are doubts."
-        ),
-    ] = None,
-    text: Annotated[
-        str,
-        Query(
-            max_length=MOST_CHARACTERS,
-            description="Only jobs with all these words in title, tags, notes, other metadata, names, methods or id. Case does not "
-            f"matter, and a part of a word is enough. At most {MOST_WORDS} words.",
-        ),
-    ] = "",
-    sort: Annotated[
-        SortName,
-        Query(
-            description="`created_at`: the newest first. `area`: the largest area of the best ranking first, and jobs without an "
-            "area last. A leading `-` means the same."
-        ),
-    ] = "created_at",
-    order: Annotated[Literal["desc", "asc"], Query(description="`asc` lists the oldest, or the smallest area, first.")] = "desc",
+    status: Status = None,
+    model: ModelName = None,
+    layer: LayerName = None,
+    dataset: DatasetName = None,
+    verdict: Verdict = None,
+    text: Text = "",
+    sort: Sort = "created_at",
+    order: Order = "desc",
 ) -> JobFilter:
     return JobFilter(
         status=status,

@@ -13,7 +13,7 @@ from unitrank_schemas.problems import Problem
 from unitrank_schemas.results import Plot
 from unitrank_service.http.authentication import PUBLIC
 from unitrank_service.openapi.descriptions import header
-from unitrank_service.openapi.examples import examples_by_schema
+from unitrank_service.openapi.examples.by_schema import examples_by_schema
 
 WEBHOOK: dict[str, Any] = {
     "summary": "A job has ended",

@@ -22,7 +22,7 @@ from unitrank_service.jobs.job_list import METADATA_PARAMETERS, Filter
 from unitrank_service.jobs.job_resource import cancelled, delete, ended_within, event_lines, job_bodies, job_body, with_metadata
 from unitrank_service.jobs.submission import SubmissionContext, submit
 from unitrank_service.openapi.descriptions import example, header, problems
-from unitrank_service.openapi.examples import INLINE_JOB_REQUEST, JOB_REQUEST
+from unitrank_service.openapi.examples.jobs import INLINE_JOB_REQUEST, JOB_REQUEST
 from unitrank_store.jobs.events import START
 from unitrank_store.jobs.record import JobRecord
 

@@ -10,8 +10,8 @@ from unitrank_service.backend import backend_of, key_of
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.parameters import Id, OneLayer
 from unitrank_service.http.requests import Route
-from unitrank_service.openapi import examples
 from unitrank_service.openapi.descriptions import BINARY, problems
+from unitrank_service.openapi.examples.results import PLOT
 from unitrank_service.results.formats import JSON
 from unitrank_service.results.plots import TYPES, plot_response, report_response
 
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)
 PLOTS = (*unitrank_plots.PICTURES, *unitrank_plots.LAYERED)
 NAMES = ", ".join(f"`{name}`" for name in PLOTS)
 CONTENT = {kind: {"schema": BINARY} for kind in TYPES.values() if kind != JSON}
-VALUES = {"schema": {"$ref": "#/components/schemas/Plot"}, "example": examples.PLOT}
+VALUES = {"schema": {"$ref": "#/components/schemas/Plot"}, "example": PLOT}
 
 
 @router.get(

@@ -21,7 +21,7 @@ from unitrank.cli import output
 from unitrank.cli.main import main
 from unitrank.client.sync import Client
 from unitrank_schemas.results import Result
-from unitrank_service.openapi.examples import examples_by_schema
+from unitrank_service.openapi.examples.by_schema import examples_by_schema
 
 Json = dict[str, Any]
 REQUEST = {"model": "m", "layer": "1", "dataset": "d", "methods": [{"name": "gradient"}]}

@@ -18,7 +18,7 @@ from unitrank.client.sync import Client
 from unitrank.errors import BY_STATUS, UnitrankError
 from unitrank_schemas.jobs import Job, JobRequest
 from unitrank_schemas.jobs.ablation import Ablation
-from unitrank_service.openapi.examples import examples_by_schema
+from unitrank_service.openapi.examples.by_schema import examples_by_schema
 
 Json = dict[str, Any]
 PROBLEM = {

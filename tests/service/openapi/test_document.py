@@ -19,7 +19,7 @@ from unitrank_schemas.methods import MethodCard
 from unitrank_schemas.models import Model
 from unitrank_schemas.operations import Version, Workers
 from unitrank_schemas.results import LayeredResult, Result
-from unitrank_service.openapi.examples import examples_by_schema
+from unitrank_service.openapi.examples.by_schema import examples_by_schema
 
 Json = dict[str, Any]
 
