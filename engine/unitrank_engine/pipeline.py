@@ -172,14 +172,14 @@ def _halves(request: JobRequest, clusters: JobClusters, table: Table, streams: R
     fields = made_on(request.methods) if request.ablation else []
     brought = not any(entry.scores_examples for entry in request.methods)
     halves, column = list[Halves](), clusters.column
-    sides = np.zeros(0 if column is None else len(column), np.int8)
+    sides = np.zeros(0, np.uint8) if column is None else column.new_sides()
     for index, cluster in enumerate(clusters.clusters):
         start = 0 if column is None else int(column.starts[index])
         here = None if column is None else sides[start : start + len(cluster.rows)]
         of_cluster = halve(cluster, rule, limit, table, streams, made_on=fields, brought=brought, sides=here)
-        halves.append(of_cluster if column is None else replace(of_cluster, sides=np.zeros(0, np.int8)))
+        halves.append(of_cluster if column is None else replace(of_cluster, sides=np.zeros(0, np.uint8)))
     if column is not None:
-        column.set_sides(sides.view(np.uint8))
+        column.set_sides(sides)
     if fields and all(each.all_marked for each in halves):
         names = " and ".join(map(repr, fields))
         detail = (

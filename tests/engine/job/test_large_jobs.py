@@ -224,7 +224,7 @@ def test_memory_when_a_hash_divides_the_rows_then_a_job_holds_at_most_4_bytes_fo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("split", "most"), [("half", 5), ("few", 5), ("group", 12.1)])
+@pytest.mark.parametrize(("split", "most"), [("half", 5), ("few", 4.1), ("group", 13.4)])
 def test_memory_when_an_order_divides_the_rows_then_is_that_of_the_documentation(
     net: Program, tmp_path: Path, split: str, most: float
 ) -> None:

@@ -59,7 +59,7 @@ class FieldGroups:
         return lambda block: ranks[numbers[block]]
 
     def set_hashed_sides(
-        self, sides: Int[np.ndarray, " members"], order: HashedOrder, marked: Bool[np.ndarray, " members"] | None
+        self, sides: Integer[np.ndarray, " members"], order: HashedOrder, marked: Bool[np.ndarray, " members"] | None
     ) -> None:
         """Set the side of each member, from a keyed hash of its group.
 
@@ -117,8 +117,8 @@ class _NumberedValues:
         is_new[inside] = ~_equal(self._values[places[inside]], present[inside])
         count, more = len(self.sizes), int(is_new.sum())
         # Strings of a later shard can be longer.
-        longest = self._values.astype(np.promote_types(self._values.dtype, present.dtype), copy=False)
-        self._values = np.insert(longest, places[is_new], present[is_new])
+        self._values = self._values.astype(np.promote_types(self._values.dtype, present.dtype), copy=False)
+        self._values = np.insert(self._values, places[is_new], present[is_new])
         self._numbers = np.insert(self._numbers, places[is_new], np.arange(count, count + more, dtype=np.int32))
         self.sizes = np.concatenate([self.sizes, np.zeros(more, np.int32)])
         numbers = self._numbers[np.searchsorted(self._values, present)]

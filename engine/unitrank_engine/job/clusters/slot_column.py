@@ -109,9 +109,17 @@ class SlotColumn:
         labels[is_other] = self.clusters
         return SlotColumn(labels, clusters=self.clusters, has_others=True)
 
+    def new_sides(self) -> Integer[np.ndarray, " members"]:
+        """Return an array of zeros for `set_sides`.
+
+        Where one cluster has all rows, it is `slots`: the halves of its rows are their slots.
+        """
+        return self.slots if self._labels == 1 else np.zeros(len(self), np.uint8)
+
     def set_sides(self, by_cluster: Integer[np.ndarray, " members"]) -> None:
         """Set the half of each row, in the order of `by_row`."""
-        self.slots += self.by_row(by_cluster)
+        if by_cluster is not self.slots:
+            self.slots += self.by_row(by_cluster)
 
     def _blocks(self) -> Iterator[tuple[int, Integer[np.ndarray, " rows"]]]:
         """The first row of each block, and the slots of its rows."""

@@ -56,6 +56,18 @@ def test_halves_when_set_by_cluster_then_each_row_has_its_half() -> None:
         assert_same_rows(table.of_cluster(cluster), np.flatnonzero(cluster == LABELS))
 
 
+def test_halves_when_one_cluster_has_all_rows_then_they_are_the_slots() -> None:
+    table, sides = SlotColumn(np.zeros(ROWS, np.uint8), clusters=1), np.random.default_rng(2).integers(0, 2, ROWS).astype(np.uint8)
+    written = table.new_sides()
+    written[:] = sides
+    table.set_sides(written)
+
+    assert written is table.slots
+    np.testing.assert_array_equal(table.slots, sides)
+    assert_same_rows(table.of_side(0, 1), np.flatnonzero(sides))
+    assert_same_rows(table.of_cluster(0), np.arange(ROWS))
+
+
 @pytest.mark.parametrize(("clusters", "size"), [(1, 1), (128, 1), (129, 2), (10_000, 2)])
 def test_slots_of_few_clusters_take_one_byte(clusters: int, size: int) -> None:
     assert slot_dtype(clusters).itemsize == size
