@@ -1,16 +1,17 @@
-"""The values that the page of a comparison shows: tables as texts, and the curves as an SVG."""
+"""The values that the page of a comparison shows, as texts of its tables."""
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from unitrank_schemas.class_names import named
-from unitrank_schemas.comparison import ComparedJob, JobComparison
+from unitrank_schemas.comparison import ComparedJob, JobAgreement, JobComparison, JobRankingComparison
 from unitrank_schemas.jobs import units_in_words
 from unitrank_schemas.result_text import number
 from unitrank_schemas.results import VERDICT_LABELS, Leader
 from unitrank_service.results.table_rows import strength, with_interval
+from unitrank_service.web.comparison_plot import curves_plot
 from unitrank_service.web.job_line import STATES
 
 Json = dict[str, Any]
@@ -22,8 +23,6 @@ MOST_LEADERS = 10
 """Rankings of each job in its leaderboard."""
 MOST_ROWS = 40
 """Pairs of rankings in a table."""
-WIDTH, HEIGHT, MARGIN = 480, 340, 56
-"""The size of the plot, and the room for its labels."""
 
 
 def comparison_values(comparison: JobComparison, names: Names) -> Json:
@@ -36,38 +35,41 @@ def comparison_values(comparison: JobComparison, names: Names) -> Json:
     def called(job: str, ranking: str) -> str:
         return f"{letters[job]}: {named(ranking, names[job])}"
 
-    pairs = []
-    for pair in comparison.comparisons[:MOST_ROWS]:
-        a, b = called(pair.job_a, pair.a), called(pair.job_b, pair.b)
-        difference = with_interval(pair.difference, pair.low, pair.high)
-        keep = with_interval(pair.keep_difference, pair.keep_low, pair.keep_high)
-        pairs.append(
-            {"a": a, "b": b, "difference": difference, "keep": keep, "ahead": {"a": a, "b": b, None: "neither"}[pair.ahead]}
-        )
-    agreement = [
-        {
-            "a": called(pair.job_a, pair.a),
-            "b": called(pair.job_b, pair.b),
-            "values": [
-                number(value) for value in (pair.spearman, pair.pearson, pair.cosine, pair.relative_difference, pair.top_overlap)
-            ],
-        }
-        for pair in comparison.agreement[:MOST_ROWS]
-    ]
     layers = dict.fromkeys(name for job in comparison.jobs for name in job.layers or [])
-    chosen = next((job.layer for job in comparison.jobs if job.layers), "")
     return {
         "layers": list(layers),
-        "layer": chosen,
-        "columns": [_column(job, letter, names[job.id]) for job, letter in zip(comparison.jobs, LETTERS, strict=False)],
+        "layer": next((job.layer for job in comparison.jobs if job.layers), ""),
+        "columns": [_column(job, letters[job.id], names[job.id]) for job in comparison.jobs],
         "differences": [
             {"field": each.field, "values": [_value(value, each.field) for value in each.values]} for each in comparison.differences
         ],
-        "pairs": pairs,
-        "agreement": agreement,
+        "pairs": [_difference(pair, called) for pair in comparison.comparisons[:MOST_ROWS]],
+        "agreement": [_agreement(pair, called) for pair in comparison.agreement[:MOST_ROWS]],
         "reasons": _reasons(comparison, letters),
         "left_out": max(0, len(comparison.comparisons) - MOST_ROWS, len(comparison.agreement) - MOST_ROWS),
-        "plot": _plot(comparison.jobs, names),
+        "plot": curves_plot({letters[job.id]: job for job in comparison.jobs}, names),
+    }
+
+
+def _difference(pair: JobRankingComparison, called: Callable[[str, str], str]) -> Json:
+    """A row of the table of areas. `called`: a job and its ranking → their name."""
+    a, b = called(pair.job_a, pair.a), called(pair.job_b, pair.b)
+    return {
+        "a": a,
+        "b": b,
+        "difference": with_interval(pair.difference, pair.low, pair.high),
+        "keep": with_interval(pair.keep_difference, pair.keep_low, pair.keep_high),
+        "ahead": {"a": a, "b": b, None: "neither"}[pair.ahead],
+    }
+
+
+def _agreement(pair: JobAgreement, called: Callable[[str, str], str]) -> Json:
+    """A row of the table of correlations. `called`: a job and its ranking → their name."""
+    values = (pair.spearman, pair.pearson, pair.cosine, pair.relative_difference, pair.top_overlap)
+    return {
+        "a": called(pair.job_a, pair.a),
+        "b": called(pair.job_b, pair.b),
+        "values": [number(value) for value in values],
     }
 
 
@@ -126,32 +128,3 @@ def _reasons(comparison: JobComparison, letters: dict[str, str]) -> list[str]:
     """Return why parts are missing, each reason once."""
     reasons = (f"{letters[each.job_a]} and {letters[each.job_b]}: {each.detail}" for each in comparison.not_compared)
     return list(dict.fromkeys(reasons))
-
-
-def _plot(jobs: Sequence[ComparedJob], names: Names) -> Json | None:
-    """Return the curves of the best rankings as points of an SVG, and their table."""
-    drawn = [(letter, job) for letter, job in zip(LETTERS, jobs, strict=False) if job.curve]
-    if not drawn:
-        return None
-    values = [value for _, job in drawn if job.curve for value in job.curve.left]
-    low, high = min(0.0, *values), max(1.0, *values)
-
-    def place(share: float, left: float) -> tuple[float, float]:
-        x = MARGIN + share * (WIDTH - 2 * MARGIN)
-        return round(x, 1), round(MARGIN / 2 + (high - left) / (high - low) * (HEIGHT - 1.5 * MARGIN), 1)
-
-    curves = []
-    for letter, job in drawn:
-        assert job.curve is not None
-        points = [place(share, left) for share, left in zip(job.curve.shares, job.curve.left, strict=True)]
-        curves.append(
-            {
-                "letter": letter,
-                "ranking": named(job.curve.ranking, names[job.id]),
-                "points": points,
-                "values": [(f"{share:.1%}", number(left)) for share, left in zip(job.curve.shares, job.curve.left, strict=True)],
-            }
-        )
-    ticks = [(place(share, low)[0], f"{share:.0%}") for share in (0, 0.25, 0.5, 0.75, 1)]
-    levels = [(place(0, left)[1], f"{left:.0%}") for left in (0, 0.5, 1)]
-    return {"width": WIDTH, "height": HEIGHT, "margin": MARGIN, "curves": curves, "ticks": ticks, "levels": levels}

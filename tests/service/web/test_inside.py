@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.service.conftest import Served, SignIn, put_dataset, ready_model
 from tests.service.conftest import job as request_of
@@ -22,15 +23,17 @@ ROWS = np.arange(2 * 2 * 4 * 3).reshape(2, 2, 4, 3) % 20
 VALUES = np.linspace(-1, 1, ROWS.size, dtype=np.float32).reshape(ROWS.shape)
 
 
-def done(client: httpx.Client, served: Served, dataset: Mapping[str, Any], **request: Any) -> str:
-    """The id of a job on this dataset with a result that has examples of units."""
+def done(
+    client: httpx.Client, served: Served, dataset: Mapping[str, Any], values: NDArray[np.float32] = VALUES, **request: Any
+) -> str:
+    """The id of a job on this dataset with a result that has examples of units, with `values`."""
     ready_model(client, served)
     data = put_dataset(client, **dataset)
     answer = client.post("/v1/jobs", json=request_of(**request))
     id: str = answer.raise_for_status().json()["id"]
     attempt = served.backend.jobs.start(id, "cpu-0")
     arrays = {"importance/gradient": IMPORTANCE, "spread/gradient": SPREAD, "rows/a": np.arange(15), "rows/=b": np.array([17])}
-    arrays |= {"unit_examples/gradient/units": UNITS, "unit_examples/gradient/rows": ROWS, "unit_examples/gradient/values": VALUES}
+    arrays |= {"unit_examples/gradient/units": UNITS, "unit_examples/gradient/rows": ROWS, "unit_examples/gradient/values": values}
     result = summary(id) | {"dataset": {"name": "data", "digest": data["digest"]}}
     manifest = served.backend.results.put(result, arrays)
     assert served.backend.jobs.finish(id, attempt or 0, "succeeded", result=dict(manifest))
@@ -61,6 +64,19 @@ def test_unit_when_opened_then_shows_the_numbers_of_the_api_and_its_images(
     assert "label 0 (cat)" in page.text
     assert HOSTILE not in page.text
     assert "alert(" in page.text
+
+
+def test_unit_when_all_examples_have_one_score_then_they_are_one_list(
+    client: httpx.Client, browser: httpx.Client, served: Served
+) -> None:
+    values = VALUES.copy()
+    values[:, :, :2] = 0.25
+    id = done(client, served, {"image": IMAGES, "y": LABELS}, values)
+
+    page = browser.get(f"/jobs/{id}/units/3").text
+
+    titles = re.findall(r"<h3>([^<]+)</h3>", page)
+    assert titles == ["All examples have this score", "Highest activations", "Lowest activations"]
 
 
 def test_unit_when_the_dataset_was_deleted_then_shows_the_numbers_of_its_rows(

@@ -114,7 +114,7 @@ def _importance(rankings: Mapping[str, Json]) -> Json:
 def _examples(entry: Json, record: JobRecord, digest: str, backend: Backend) -> Json:
     """The examples that move the unit most. `digest`: that of the dataset."""
     names, classes = class_names(record, digest, backend)
-    lists = {title: entry[kind][side] for (kind, side), title in LISTS.items() if entry[kind] is not None}
+    lists = {title: examples for kind in ("score", "activation") if entry[kind] for title, examples in _extremes(kind, entry[kind])}
     rows = {example["row"] for examples in lists.values() for example in examples}
     views = reader(record, digest, names).read(rows, backend.datasets, backend.blobs)
     return {
@@ -126,6 +126,14 @@ def _examples(entry: Json, record: JobRecord, digest: str, backend: Backend) -> 
         "names": names,
         "classes": classes,
     }
+
+
+def _extremes(kind: str, extremes: Json) -> list[tuple[str, list[Json]]]:
+    """The title and the examples of each list; one list if all examples have the same value."""
+    largest, smallest = extremes["largest"], extremes["smallest"]
+    if largest and largest[0]["value"] == smallest[0]["value"]:
+        return [(f"All examples have this {kind}", largest)]
+    return [(LISTS[kind, side], extremes[side]) for side in ("largest", "smallest")]
 
 
 def _strongest(clusters: Json) -> str:
