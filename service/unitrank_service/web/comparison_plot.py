@@ -10,7 +10,7 @@ from unitrank_schemas.result_text import number
 
 Json = dict[str, Any]
 
-WIDTH, HEIGHT, MARGIN = 480, 340, 56
+WIDTH, HEIGHT, MARGIN = 480, 340, 72
 """The size of the plot, and the room for its labels."""
 MOST_LEVELS = 8
 
