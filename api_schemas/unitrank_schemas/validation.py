@@ -17,6 +17,8 @@ from unitrank_schemas.problems import Invalid
 Loc = Sequence[str | int]
 
 MOST_ERRORS = 100
+MOST_FIELDS = 8
+"""Fields of an object that an error lists."""
 
 NOT_AN_OBJECT = {"model_type", "model_attributes_type", "dict_type"}
 """pydantic's error types for a value that is not an object; their messages name Python types."""
@@ -80,8 +82,19 @@ def _place_in_body(error: Mapping[str, Any], loc: Loc, body: Any, schema: Any) -
         detail = f"{subject} should be an object with the field {field}, got {excerpt(value)}"
         return Invalid(pointer=at, detail=detail, code="missing_field")
     subject = _subject(steps)
-    accepted = f"{subject} should be an object" if kind in NOT_AN_OBJECT else _accepted(error, subject)
+    accepted = f"{subject} should be an object{_with_fields(schema, loc)}" if kind in NOT_AN_OBJECT else _accepted(error, subject)
     return Invalid(pointer=at, detail=f"{accepted}, got {excerpt(value)}", code="invalid_request")
+
+
+def _with_fields(schema: Any, loc: Loc) -> str:
+    """The fields of an object inside the body, in words; empty for the body and for a choice of
+    several objects.
+    """
+    fields = [repr(name) for name in _fields(schema, loc)] if loc else []
+    if len(set(fields)) < len(fields):
+        return ""
+    shown = ", ".join(fields[:MOST_FIELDS]) + (", …" if len(fields) > MOST_FIELDS else "")
+    return f" with the {'field' if len(fields) == 1 else 'fields'} {shown}" if fields else ""
 
 
 def _unknown_kind(error: Mapping[str, Any], at: str, value: Any, in_method: bool) -> Invalid:

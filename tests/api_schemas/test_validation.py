@@ -22,6 +22,7 @@ from unitrank_schemas.validation import invalid_places
         ("seed", "x", "field 'seed' should be a valid integer, got \"x\""),
         ("seed", 1.5, "field 'seed' should be a valid integer, got 1.5"),
         ("methods", [], "field 'methods' should have at least 1 item, got []"),
+        ("ablation", {"verify": 5}, "field 'verify' should be an object with the fields 'top', 'sample', got 5"),
         ("methods", [7], "entry 0 of 'methods' should be an object, got 7"),
         ("ablation", {"fractions": [0.5, 2]}, "entry 1 of 'fractions' should be less than or equal to 1, got 2"),
     ],

@@ -66,7 +66,7 @@ def example_of(text: str) -> torch.Tensor:
     dtype = getattr(torch, (match[1] or "float32") if match else "", None)
     if match is None or not isinstance(dtype, torch.dtype):
         raise NotPossible(
-            f"the example {text!r} is invalid: write the sizes without the batch, such as 3x32x32, "
+            f"the example {text!r} is invalid: write the sizes without the batch, with x between them, such as 3x32x32, "
             "with a type in front if it is not float32, such as int64:16"
         )
     shape = [int(size) for size in match[2].split("x") if size]
