@@ -93,8 +93,8 @@ def _with_fields(schema: Any, loc: Loc) -> str:
     fields = [repr(name) for name in _fields(schema, loc)] if loc else []
     if len(set(fields)) < len(fields):
         return ""
-    shown = ", ".join(fields[:MOST_FIELDS]) + (", …" if len(fields) > MOST_FIELDS else "")
-    return f" with the {'field' if len(fields) == 1 else 'fields'} {shown}" if fields else ""
+    listed = ", ".join(fields[:MOST_FIELDS]) + (", …" if len(fields) > MOST_FIELDS else "")
+    return f" with the {'field' if len(fields) == 1 else 'fields'} {listed}" if fields else ""
 
 
 def _unknown_kind(error: Mapping[str, Any], at: str, value: Any, in_method: bool) -> Invalid:

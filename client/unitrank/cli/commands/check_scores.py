@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from unitrank.cli.commands.jobs import parse_assignments, parse_clusters
+from unitrank.cli.commands.jobs import parse_clusters
 from unitrank.cli.output import URL, AsJson, Seconds, Url, open_client, parse_seconds, print_json
+from unitrank.cli.set_fields import with_fields
 from unitrank.errors import NotPossible
 from unitrank.score_checks.local import check_scores
 from unitrank.score_checks.score_check import ScoreCheck
@@ -39,7 +40,7 @@ def check(
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Any other field of a job, such as --set target='{\"class\": 3}'."),
+        typer.Option("--set", metavar="FIELD=VALUE", help="Any other field of a job, such as --set target.class=3."),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Safetensors file with the network's weights.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N, for a network of a file.")] = "cpu",
@@ -51,7 +52,7 @@ def check(
 
     With a network of a file, the computation runs in this process; else the service computes.
     """
-    request: dict[str, Any] = {"at": at, "made_on": made_on, **parse_assignments(set_ or [])}
+    request: dict[str, Any] = with_fields({"at": at, "made_on": made_on}, set_ or [])
     if clusters:
         request["clusters"] = parse_clusters(clusters)
     if is_network(model):

@@ -20,6 +20,7 @@ from unitrank.cli.output import (
     print_table,
     read_request,
 )
+from unitrank.cli.set_fields import with_fields
 from unitrank.client.jobs import JobHandle
 from unitrank.client.progress import line_of
 from unitrank.errors import NotPossible
@@ -57,7 +58,8 @@ def submit(
         typer.Option(
             "--set",
             metavar="FIELD=VALUE",
-            help="Any other request field, with its value as JSON, such as --set seed=7; repeat it for several fields.",
+            help="Any other request field, with its value as JSON, such as --set seed=7 or --set target.class=3; repeat it for "
+            "several fields.",
         ),
     ] = None,
     given: Annotated[
@@ -165,24 +167,13 @@ def _request(
         request["methods"] = [parse_value(method) for method in methods]
     if clusters:
         request["clusters"] = parse_clusters(clusters)
-    request |= parse_assignments(assignments)
+    request = with_fields(request, assignments)
     if not request:
         raise NotPossible("the request is empty; give --file, or --model, --layer, --dataset and --method", code="invalid_request")
     if not request.get("layer"):
         detail = f"the request has no layer; give --layer; unitrank layers {request.get('model') or 'MODEL'} lists the layers"
         raise NotPossible(detail, code="invalid_request")
     return request
-
-
-def parse_assignments(assignments: list[str]) -> dict[str, Any]:
-    """The fields of `--set FIELD=VALUE`. Raises NotPossible."""
-    fields: dict[str, Any] = {}
-    for assignment in assignments:
-        field, equals, value = assignment.partition("=")
-        if not equals or not field:
-            raise NotPossible(f"--set {assignment!r} is invalid: write FIELD=VALUE, such as seed=7", code="invalid_request")
-        fields[field] = parse_value(value)
-    return fields
 
 
 def parse_clusters(text: str) -> Any:
