@@ -24,6 +24,7 @@ from unitrank_store.observability import tracing
 from unitrank_store.observability.counters import Counters
 from unitrank_store.observability.throughput import Throughput
 from unitrank_store.queue.rq_queue import JOBS, depth, enqueue_inspection
+from unitrank_store.redis import keyspace
 from unitrank_store.results.part_cache import PartCache
 from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
@@ -331,6 +332,18 @@ def test_job_when_it_was_given_to_another_attempt_then_its_result_is_deleted(sto
     assert list(stores.connection.scan_iter("unitrank:chunk*")) == []
 
 
+def test_job_when_it_cannot_be_counted_then_its_result_is_settled(stores: Stores) -> None:
+    stores.connection.set(keyspace.counters(), "not a hash")
+    attempt = begun(stores, contents(stores))
+    outcome = result(x=np.ones(2, np.float32))
+    outcome.content["result"]["rankings"] = [{"id": "g", "method": {"name": "gradient"}, "seconds": 0.5}]
+    attempt.take(outcome)
+    attempt.finish("succeeded", None, at_once)
+
+    assert stores.jobs.get(attempt.record.id).status == "succeeded"
+    assert stores.results.unpublished() == []
+
+
 def test_job_when_the_store_is_away_at_its_end_then_each_step_is_tried_again(stores: Stores) -> None:
     attempt = begun(stores, contents(stores))
     attempt.take(result(x=np.ones(2, np.float32)))
@@ -345,7 +358,7 @@ def test_job_when_the_store_is_away_at_its_end_then_each_step_is_tried_again(sto
     attempt.finish("succeeded", None, twice)
     record = stores.jobs.get(attempt.record.id)
 
-    assert steps == 3
+    assert steps == 2
     assert record.status == "succeeded"
     assert stores.results.arrays(record.result)["x"].tolist() == [1, 1]  # type: ignore[arg-type]
 

@@ -31,19 +31,22 @@ def start(stores: Stores, id: str, *, worker: str, number: int | None) -> Attemp
     return ATTEMPTS[kind](stores, record)
 
 
-def tenant_of(stores: Stores, id: str, worker: str) -> str | None:
+def tenant_of(stores: Stores, id: str, worker: str, record: JobRecord | None = None) -> str | None:
     """The tenant whose child runs the record.
 
     None if the record was deleted, or if only a newer worker can run it.
+    `record`: the record, if it was just read. None, or a record with another id, reads it again.
 
     A model is inspected once for all tenants, and jobs run its cleaned archive without a further
     check. A child that one tenant's model has taken over must not write the archive of another
     tenant's model. So each inspection has a child of its own if there are keys of several tenants.
     """
-    for record in stores.jobs.get_many([id]):
-        if is_newer(record):
-            stores.newer_records.leave(record, stores.jobs, worker)
-            return None
-        is_shared = stores.jobs.kind == "inspection" and len(KeyStore(stores.connection).tenants()) > 1
-        return f"inspection:{id}" if is_shared else record.tenant
-    return None
+    if record is None or record.id != id:
+        record = next(iter(stores.jobs.get_many([id])), None)
+    if record is None:
+        return None
+    if is_newer(record):
+        stores.newer_records.leave(record, stores.jobs, worker)
+        return None
+    is_shared = stores.jobs.kind == "inspection" and len(KeyStore(stores.connection).tenants()) > 1
+    return f"inspection:{id}" if is_shared else record.tenant

@@ -192,6 +192,14 @@ class RecordTable:
         return keyspace.record(self.kind, id)
 
 
+def record_of(stored: Any, id: str) -> JobRecord | None:
+    """Return the record that a reply of HGETALL holds; None without one. Any: as redis-py types it.
+
+    Also None if the reply is an error.
+    """
+    return None if isinstance(stored, Exception) else _decoded(decode, stored, id)
+
+
 def _outcome(reply: Any) -> ChangeOutcome:
     accepted, status, attempt = reply
     return ChangeOutcome(bool(accepted), text(status), int(attempt) if attempt else None)

@@ -51,8 +51,11 @@ class Counters:
         """Count a child process of a worker that has ended, or was killed, and is replaced."""
         self._add({("child_ended", reason): 1})
 
-    def ran(self, summary: Json) -> None:
-        """Count the durations of a result's rankings. `summary`: the result's summary."""
+    def ran(self, summary: Json, pipeline: Pipeline) -> None:
+        """Queue the commands that count the durations of a result's rankings.
+
+        `summary`: the result's summary.
+        """
         sums: dict[tuple[str, ...], float] = {}
         for ranking in summary.get("rankings", []):
             method, seconds = str(ranking["method"]["name"]), float(ranking["seconds"])
@@ -62,13 +65,12 @@ class Counters:
             for key, amount in ((_bucket(seconds), 1.0), ("sum", seconds)):
                 field = ("run", method, key)
                 sums[field] = sums.get(field, 0.0) + amount
-        self._add(sums)
+        _queue(sums, pipeline)
 
     def _add(self, sums: Mapping[tuple[str, ...], float]) -> None:
         try:
             with self._redis.pipeline() as pipeline:
-                for key, amount in sums.items():
-                    pipeline.hincrbyfloat(keyspace.counters(), json.dumps(key), amount)
+                _queue(sums, pipeline)
                 pipeline.execute()
         except redis.exceptions.RedisError as error:
             log.warning("count lost", error=str(error))
@@ -120,6 +122,11 @@ def _add_to(values: CounterValues, key: Sequence[str], value: float) -> None:
     else:
         durations.counts[range(len(BUCKETS) + 1)[int(rest[0])]] = int(value)
     values.run[first] = durations
+
+
+def _queue(sums: Mapping[tuple[str, ...], float], pipeline: Pipeline) -> None:
+    for key, amount in sums.items():
+        pipeline.hincrbyfloat(keyspace.counters(), json.dumps(key), amount)
 
 
 def _bucket(seconds: float) -> str:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import redis
+from redis.client import Pipeline
 
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.scripts import LuaScript
@@ -34,11 +35,15 @@ class Throughput:
         self._fastest: float | None = None
         self._reuse_until = -math.inf
 
-    def note(self, device: str, work: float, seconds: float) -> None:
-        """Add a measurement: the amount of `work` that took `seconds`. Ignored if either is 0."""
+    def note(self, device: str, work: float, seconds: float, pipeline: Pipeline | None = None) -> None:
+        """Add a measurement: the amount of `work` that took `seconds`. Ignored if either is 0.
+
+        `pipeline`: queues the command there; None sends the command at once.
+        """
         if work > 0 and seconds > 0:
             self._reuse_until = -math.inf
-            _NOTE(self._redis, [keyspace.throughput()], device=device, rate=work / seconds, weight=WEIGHT)
+            client = self._redis if pipeline is None else pipeline
+            _NOTE(client, [keyspace.throughput()], device=device, rate=work / seconds, weight=WEIGHT)
 
     def rate(self, device: str | None = None) -> float | None:
         """Return the work per second of a device, or (None) of the fastest one.

@@ -12,8 +12,11 @@ from rq import Queue
 from rq.exceptions import DequeueTimeout, NoSuchJobError
 from rq.job import Job
 
+from unitrank_store.jobs.record import JobRecord
+from unitrank_store.jobs.records import record_of
 from unitrank_store.queue.fair_order import Waiting, feed, line_up
 from unitrank_store.queue.safe_job import SafeJob
+from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text
 
 log = structlog.get_logger()
@@ -37,19 +40,26 @@ class Chooser(Protocol):
 
 
 class TakenEntry(NamedTuple):
-    """An id that a worker has taken, and the reply of HGETALL for RQ's entry, or its error."""
+    """An id that a worker has taken.
+
+    `entry`: the reply of HGETALL for RQ's entry, or its error.
+    `record`: the record that the id belongs to; None if it was not read.
+    """
 
     id: str
     entry: Mapping[bytes, bytes] | Exception
+    record: JobRecord | None
 
 
 class FairQueue(Queue):
     """RQ's queue, but its jobs first wait in the lines of `fair_order`.
 
+    `kind`: kind of the records that the queue holds.
     `waiting`: the line of the job that is pushed next.
     `chooser`: the choice of the worker that takes ids; None takes each id in its turn.
     """
 
+    kind: str = "job"
     waiting: Waiting
     chooser: Chooser | None = None
 
@@ -72,7 +82,9 @@ class FairQueue(Queue):
         while (taken := queue.take(timeout)) is not None:
             # The job's entry has expired, or is malformed.
             with suppress(NoSuchJobError):
-                return SafeJob.of(*taken, connection, queue.serializer), queue
+                job = SafeJob.of(taken.id, taken.entry, connection, queue.serializer)
+                job.record = taken.record
+                return job, queue
         return None
 
     def take(self, timeout: int | None) -> TakenEntry | None:
@@ -84,7 +96,7 @@ class FairQueue(Queue):
         until = time.monotonic() + (timeout or 0)
         while True:
             if (claimed := self._claim()) is not None:
-                return TakenEntry(claimed, self._feed(claimed))
+                return self._feed(claimed)
             try:
                 moved = self.lmove(self.connection, self.key, timeout if self.chooser is None else timeout and CLAIM_SECONDS)
             except DequeueTimeout:
@@ -101,9 +113,9 @@ class FairQueue(Queue):
                 return None
             id = text(moved[1])
             chosen = self._choose(id)
-            entry = self._feed(chosen or id)
+            taken = self._feed(chosen or id)
             if chosen is not None:
-                return TakenEntry(chosen, entry)
+                return taken
 
     def _claim(self) -> str | None:
         with suppress(redis.exceptions.ResponseError):
@@ -116,15 +128,18 @@ class FairQueue(Queue):
             return self.chooser.choose(id) if self.chooser is not None else id
         return id
 
-    def _feed(self, taken: str) -> Any:
-        """Let the following id have its turn, and return the entry of the taken id.
+    def _feed(self, taken: str) -> TakenEntry:
+        """Let the following id have its turn, and read the entry and the record of the taken id.
 
-        If `feed` fails, the reaper feeds the queue. Any: redis-py types no reply.
+        If `feed` fails, the reaper feeds the queue.
         """
+        record_id = taken.rpartition("-")[0]
         with self.connection.pipeline(transaction=False) as pipeline:
             feed(pipeline, self.name, taken=taken)
             pipeline.hgetall(SafeJob.key_for(taken))
-            return pipeline.execute(raise_on_error=False)[1]
+            pipeline.hgetall(keyspace.record(self.kind, record_id))
+            _, entry, stored = pipeline.execute(raise_on_error=False)
+        return TakenEntry(taken, entry, record_of(stored, record_id))
 
     def push_job_id(self, job_id: str, pipeline: Pipeline | None = None, at_front: bool = False) -> None:
         """Add an id to its line; with `at_front`, put it at the head of RQ's queue instead."""

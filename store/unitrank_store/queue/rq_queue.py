@@ -144,7 +144,9 @@ def waiting_of(record: JobRecord) -> Waiting:
 
 def queue_of(connection: redis.Redis, kind: str) -> FairQueue:
     """Return RQ's queue for the records of a kind."""
-    return FairQueue(QUEUES[kind], connection=connection, job_class=SafeJob, serializer=JSONSerializer)
+    queue = FairQueue(QUEUES[kind], connection=connection, job_class=SafeJob, serializer=JSONSerializer)
+    queue.kind = kind
+    return queue
 
 
 def refill(connection: redis.Redis, kind: str) -> None:

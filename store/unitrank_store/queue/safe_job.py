@@ -15,6 +15,7 @@ from rq.exceptions import DeserializationError, NoSuchJobError
 from rq.job import Job
 
 from unitrank_store.errors import Forged
+from unitrank_store.jobs.record import JobRecord
 from unitrank_store.unavailable import unavailable_reason
 
 FUNCTIONS = {"job": "run_job", "inspection": "inspect_model"}
@@ -24,7 +25,12 @@ OLD_FUNCTIONS = ("worker.tasks.run_job", "worker.tasks.inspect_model")
 
 
 class SafeJob(Job):
-    """An entry of RQ's queue: the name of a function in `FUNCTIONS`, and one id as its argument."""
+    """An entry of RQ's queue: the name of a function in `FUNCTIONS`, and one id as its argument.
+
+    `record`: the job's record when the worker took the entry; None if it was not read.
+    """
+
+    record: JobRecord | None = None
 
     @property
     def func(self) -> NoReturn:

@@ -228,7 +228,11 @@ class ResultStore:
         """
         if not published:
             self.delete(location)
-        self._redis.hdel(keyspace.unpublished(), location["owner"])
+        self.queue_settled(self._redis, location)
+
+    def queue_settled(self, client: redis.Redis, location: ResultLocation) -> None:
+        """Run or queue the command by which `settle` ends: the job's record names the result."""
+        client.hdel(keyspace.unpublished(), location["owner"])
 
     def unpublished(self) -> list[UnpublishedResult]:
         """Return the results that are stored but not yet settled."""

@@ -92,8 +92,10 @@ def test_metrics_when_jobs_wait_run_and_are_cancelled_then_these_are_unfinished(
 
 def test_metrics_when_workers_have_counted_then_show_it(client: httpx.Client, served: Served) -> None:
     counters = Counters(served.backend.connection)
-    counters.ran(run("gradient", 0.5, 0.5) | {"other": 1})
-    counters.ran(run("gradient", 1e6))
+    with served.backend.connection.pipeline() as pipeline:
+        counters.ran(run("gradient", 0.5, 0.5) | {"other": 1}, pipeline)
+        counters.ran(run("gradient", 1e6), pipeline)
+        pipeline.execute()
     counters.lost("job")
     counters.child_ended("timed_out")
     scrape = Scrape(client)

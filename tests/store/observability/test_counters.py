@@ -24,7 +24,9 @@ FORGED += [b'["count", "x"]', b'["nothing", "x"]', b'["lost", 1]', b'[["lost"], 
 
 
 def test_method_when_it_does_not_exist_then_is_not_counted(connection: redis.Redis) -> None:
-    Counters(connection).ran({"rankings": [{"method": {"name": "made up by a child"}, "seconds": 0.5}]})
+    with connection.pipeline() as pipeline:
+        Counters(connection).ran({"rankings": [{"method": {"name": "made up by a child"}, "seconds": 0.5}]}, pipeline)
+        pipeline.execute()
 
     assert read(connection.hgetall(keyspace.counters())).run == {}
 
@@ -37,7 +39,9 @@ def test_counters_when_a_field_is_forged_then_the_others_are_read(
     counters = Counters(connection)
     counters.lost("job")
     counters.child_ended("spoiled")
-    counters.ran({"rankings": [{"method": {"name": "gradient"}, "seconds": 0.5}]})
+    with connection.pipeline() as pipeline:
+        counters.ran({"rankings": [{"method": {"name": "gradient"}, "seconds": 0.5}]}, pipeline)
+        pipeline.execute()
     connection.hset(keyspace.counters(), field, value)
     connection.hset(keyspace.counters(), json.dumps(["run", "gradient", "0"]), "inf")
     values = read(connection.hgetall(keyspace.counters()))

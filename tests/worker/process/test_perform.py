@@ -67,6 +67,16 @@ class Endless(Stepping):
             time.sleep(0.001)
 
 
+class Recording(Stepping):
+    """Records whether the job may ask for parts."""
+
+    has_parts = False
+
+    def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
+        self.has_parts = assignment.parts is not None
+        return {}, {}
+
+
 class Broken(Stepping):
     """Fails as a broken device does."""
 
@@ -154,6 +164,31 @@ def test_job_when_it_uses_no_earlier_part_and_is_not_traced_then_asks_and_sends_
     assert messages[0] == {"keep_part": "c"}
     assert messages[1]["result"] == {"parts": []}
     assert messages[2]["end"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("changes", "flops", "has_parts"),
+    [
+        ({}, 1000, False),
+        ({}, 1e6, True),
+        # The service could not count the operations.
+        ({}, 0, True),
+        ({"ablation": {}}, 1000, True),
+        ({"fidelity": {}}, 1000, True),
+        ({"clusters": {"by": "prediction"}}, 1000, True),
+    ],
+)
+def test_job_when_it_has_one_short_pass_then_uses_no_parts(
+    table: Path, tmp_path: Path, changes: Json, flops: float, has_parts: bool
+) -> None:
+    engine = Recording()
+    request = ORDER["request"] | {"ablation": None, "fidelity": None} | changes
+    with served(engine, tmp_path) as parent:
+        order(parent, ORDER | {"request": request, "resolved": {"clean": "c", "flops": flops}}, table)
+        while "end" not in (message := received(parent)).content:
+            pass
+
+    assert (message.content["end"], engine.has_parts) == ("succeeded", has_parts)
 
 
 def test_owner_when_its_job_uses_no_earlier_part_then_asks_for_its_replicas(table: Path, tmp_path: Path) -> None:

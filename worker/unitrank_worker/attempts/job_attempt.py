@@ -17,6 +17,7 @@ from unitrank_store.observability.throughput import OPERATIONS_PER_SECOND
 from unitrank_store.results.result_store import ResultLocation
 from unitrank_worker.attempts.attempt import Answer, CannotRun, Order, Retry, log_end, opened, problem_of
 from unitrank_worker.attempts.child_messages import MOST_CHARACTERS, checked_progress
+from unitrank_worker.attempts.counts import queue_counts
 from unitrank_worker.attempts.part_exchange import PartExchange
 from unitrank_worker.attempts.progress import ProgressWriter
 from unitrank_worker.attempts.shard_reads import ShardReads
@@ -165,10 +166,11 @@ class JobAttempt:
             )
         )
         log_end(status, ended)
-        if location is not None:
-            stored = location
-            retry(lambda: results.settle(stored, published=ended))
-            self._count()
+        if location is not None and self._outcome is not None and ended:
+            self._settle_and_count(location, self._outcome, retry)
+        elif location is not None:
+            rejected = location
+            retry(lambda: results.settle(rejected, published=False))
         self._parts.write()
 
     def abandon(self) -> None:
@@ -191,20 +193,19 @@ class JobAttempt:
             return "failed", problem_of(error), None
         return "succeeded", None, location
 
-    def _count(self) -> None:
-        """Measure the speed of the device, and count the durations of the rankings.
+    def _settle_and_count(self, location: ResultLocation, outcome: Message, retry: Retry) -> None:
+        """Settle the published result, and count the job, in one round trip.
 
-        A job that reused parts does not measure the speed: the device would look too fast.
+        Only the result must be settled: a count that cannot be written is lost.
         """
-        assert self._outcome is not None
-        summary = self._outcome.content["result"]
-        try:
-            if not summary.get("cost", {}).get("reused"):
-                flops = float(self.record.resolved.get("flops", 0))
-                self._stores.throughput.note(self._stores.device, flops, float(self._outcome.content["seconds"]))
-            self._stores.counters.ran(summary)
-        except (redis.exceptions.RedisError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            log.warning("job not counted", error=repr(error))
+        with self._stores.connection.pipeline(transaction=False) as pipeline:
+            queue_counts(self._stores, self.record, outcome, pipeline)
+            self._stores.results.queue_settled(pipeline, location)
+            try:
+                pipeline.execute()
+            except redis.exceptions.RedisError as error:
+                log.warning("job not counted", error=repr(error))
+                retry(lambda: self._stores.results.settle(location, published=True))
 
     def _take_progress(self, message: Message) -> None:
         self._progress(checked_progress(message.content["progress"]))

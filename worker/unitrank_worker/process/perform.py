@@ -28,6 +28,8 @@ from unitrank_worker.process.parent import ParentShards, span
 log = structlog.get_logger()
 
 PIECE_BYTES = 1 << 20
+FEW_OPERATIONS = 1e5
+"""A main pass with fewer floating-point operations takes less time than the question for parts."""
 
 
 def perform(order: Message, channel: Channel, engine: Engine, scratch: Path) -> bool:
@@ -68,9 +70,10 @@ def _run_job(order: Message, channel: Channel, engine: Engine, scratch: Path) ->
     further = content.get("further", [])
     chunks = [ChunkDigests.from_json(digests) for digests in content.get("digests") or []]
     archive = others[len(further) :]
+    request = _request_of(content["request"])
     assignment = Assignment(
         id=content["id"],
-        request=_request_of(content["request"]),
+        request=request,
         resolved=content["resolved"],
         table=table,
         archive=archive[0] if archive else None,
@@ -80,7 +83,7 @@ def _run_job(order: Message, channel: Channel, engine: Engine, scratch: Path) ->
             for index, (reference, path) in enumerate(zip(further, others, strict=False), start=1)
         },
         manifest=content["manifest"],
-        parts=role.parts,
+        parts=role.parts if "role" in content or _is_worth_reusing(request, content["resolved"]) else None,
         span=partial(span, channel) if content.get("spans", True) and not role.is_replica else nullcontext,
         runner=role.runner,
         shards=lambda number: ParentShards(channel, number),
@@ -91,6 +94,16 @@ def _run_job(order: Message, channel: Channel, engine: Engine, scratch: Path) ->
     if not role.is_replica:
         result = _completed(summary, role.nodes, content.get("warnings", []))
         channel.hold({"result": result, "progress": role.report.last, "seconds": seconds}, encode_arrays(arrays))
+
+
+def _is_worth_reusing(request: JobRequest, resolved: Json) -> bool:
+    """Whether the job asks for parts of earlier jobs, and keeps its own.
+
+    A job of one short main pass does neither: the question takes longer than its pass. A job whose
+    operations the service could not count does both.
+    """
+    is_one_pass = request.ablation is None and request.fidelity is None and not request.clusters.reads_model
+    return not (is_one_pass and 0 < float(resolved.get("flops", 0)) < FEW_OPERATIONS)
 
 
 def _completed(summary: Json, nodes: int | None, warnings: Sequence[Json]) -> Json:

@@ -160,7 +160,7 @@ class Run:
         """Take the child of the record's tenant. Returns False if there is nothing to run."""
         if not self.is_genuine:
             return False
-        tenant = self._retry(lambda: tenant_of(self._stores, self.job.record_id, self._worker))
+        tenant = self._retry(lambda: tenant_of(self._stores, self.job.record_id, self._worker, self.job.record))
         if tenant is None:
             return False
         self.child = self._children.child_of(tenant)
