@@ -76,6 +76,38 @@ def test_layer_when_chosen_then_its_leaderboard_is_displayed(browser: Any, url_w
         page.get_by_role("heading", name="Which examples move this unit").wait_for()
 
 
+@pytest.mark.parametrize("layer", [*LAYERS, "joint"])
+def test_tabs_of_a_layer_when_opened_then_have_the_numbers_of_the_api(
+    browser: Any, url_with_contents: str, layered: str, layer: str
+) -> None:
+    with httpx.Client(base_url=url_with_contents, timeout=90) as client:
+        result = client.get(f"/v1/jobs/{layered}/result?layer={layer}").json()
+    best = result["leaderboard"][0]["ranking"]
+    (ranking,) = [each for each in result["rankings"] if each["id"] == best]
+    cluster = result["clusters"][1]["name"]
+    with opened(browser, url_with_contents) as page:
+        page.goto(f"/jobs/{layered}?tab=units&layer={layer}&ranking={best}&cluster={cluster}")
+        units = cells_of(page, "The most important units")
+        page.goto(f"/jobs/{layered}?tab=curves&layer={layer}&ranking={best}")
+        studies = cells_of(page, "Clusters")
+        top = ranking["clusters"][cluster]["top"][0]["unit"]
+        page.goto(f"/jobs/{layered}/units/{top}?layer={layer}")
+        of_unit = cells_of(page, "Importance of the unit")
+        unit = httpx.get(f"{url_with_contents}/v1/jobs/{layered}/units/{top}?layer={layer}", timeout=90).json()
+
+    expected = ranking["clusters"][cluster]["top"]
+    assert [cells[3] for cells in units] == [number(each["importance"]) for each in expected]
+    assert [cells[4] for cells in units] == [
+        f"{number(each['importance_low'])} to {number(each['importance_high'])}" for each in expected
+    ]
+    tests = [ranking["clusters"][each["name"]]["ablation"] for each in result["clusters"]]
+    assert [cells[6] for cells in studies] == [number(each["most"]["area"]) for each in tests]
+    assert [cells[7] for cells in studies] == [number(each["random"]["area_to_beat"]) for each in tests]
+    assert [cells[2] for cells in of_unit] == [
+        number(entry["importance"]) for each in unit["rankings"] for entry in each["clusters"].values()
+    ]
+
+
 def test_form_when_layers_are_added_then_the_job_has_them(browser: Any, url_with_contents: str, layered: str) -> None:
     with opened(browser, url_with_contents) as page:
         page.goto("/models/pictures")
