@@ -11,6 +11,7 @@ import pytest
 import redis
 from safetensors.numpy import save
 
+from tests.support.servers.redis_server import memory_limit
 from unitrank_schemas.base import Json
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.blobs.folder_backend import FolderBackend
@@ -244,13 +245,9 @@ def test_inspection_when_the_upload_is_damaged_then_the_model_is_rejected_until_
 
 def test_job_when_its_result_would_find_no_room_then_the_child_never_sees_it(stores: Stores) -> None:
     attempt = begun(stores, contents(stores) | {"result_bytes": 1024**2})
-    limit = str(stores.connection.config_get("maxmemory")["maxmemory"])
-    stores.connection.config_set("maxmemory", int(stores.connection.info("memory")["used_memory"]) + 1024**2)
-    try:
-        with pytest.raises(Full) as caught:
-            attempt.order(warm=())
-    finally:
-        stores.connection.config_set("maxmemory", limit)
+    used = int(stores.connection.info("memory")["used_memory"])
+    with memory_limit(stores.connection, used + 1024**2), pytest.raises(Full) as caught:
+        attempt.order(warm=())
     problem = problem_of(caught.value)
 
     assert (problem["code"], problem["status"], problem["retryable"]) == ("storage_full", 503, True)

@@ -6,6 +6,7 @@ import threading
 import pytest
 import redis
 
+from tests.support.servers.redis_server import memory_limit
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import ENDED, Status
 from unitrank_store.redis import keyspace
@@ -189,13 +190,9 @@ def test_events_when_the_job_runs_then_list_every_change_in_order(jobs: JobStore
 def test_jobs_when_the_memory_is_full_then_still_begin_end_and_are_cancelled(jobs: JobStore, connection: redis.Redis) -> None:
     runs, waits, begins = (jobs.create({}).id for _ in range(3))
     attempt = jobs.start(runs, "a") or 0
-    limit = str(connection.config_get("maxmemory")["maxmemory"])
-    connection.config_set("maxmemory", "100kb")
-    try:
+    with memory_limit(connection, "100kb"):
         ended, cancelled = jobs.finish(runs, attempt, "succeeded"), jobs.cancel(waits)
         begun = jobs.begin(begins, "a", 1)
-    finally:
-        connection.config_set("maxmemory", limit)
 
     assert (ended, jobs.get(runs).status, cancelled.status) == (True, "succeeded", "cancelled")
     assert begun is not None

@@ -4,6 +4,7 @@ import pytest
 import redis
 from rq.serializers import JSONSerializer
 
+from tests.support.servers.redis_server import memory_limit
 from unitrank_store.contents.models import ModelRecord
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.queue.fair_queue import FairQueue
@@ -51,11 +52,8 @@ def test_jobs_when_the_server_is_full_then_each_has_its_position(connection: red
     first, second = jobs.create({}), jobs.create({})
     for record in (first, second):
         enqueue_job(connection, record)
-    connection.config_set("maxmemory", 1)
-    try:
+    with memory_limit(connection, 1):
         places = positions(connection, [first, second])
-    finally:
-        connection.config_set("maxmemory", 0)
 
     assert list(places.values()) == [0, 1]
 

@@ -9,6 +9,7 @@ import pytest
 import redis
 from safetensors.numpy import load
 
+from tests.support.servers.redis_server import memory_limit
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.errors import Corrupt, Full, RecordNotFound, SizeExceeded
 from unitrank_store.redis import keyspace
@@ -43,13 +44,8 @@ def results(connection: redis.Redis, blobs: BlobStore, place: str) -> ResultStor
 @pytest.fixture
 def small_server(connection: redis.Redis) -> Iterator[redis.Redis]:
     """A server with 4 MiB left."""
-    before = str(connection.config_get("maxmemory")["maxmemory"])
-    used = connection.info("memory")["used_memory"]
-    try:
-        connection.config_set("maxmemory", used + 4 * MiB)
+    with memory_limit(connection, connection.info("memory")["used_memory"] + 4 * MiB):
         yield connection
-    finally:
-        connection.config_set("maxmemory", before)
 
 
 def files(tmp_path: Path) -> list[Path]:

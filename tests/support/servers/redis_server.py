@@ -62,6 +62,17 @@ def with_user(url: str, connection: redis.Redis, rules: str, name: str = "unitra
     return f"{url}?username={name}&password={password}"
 
 
+@contextmanager
+def memory_limit(connection: redis.Redis, limit: int | str) -> Iterator[None]:
+    """Set the server's `maxmemory`, and restore it after the block. All tests share the server."""
+    before = connection.config_get("maxmemory")["maxmemory"]
+    connection.config_set("maxmemory", limit)
+    try:
+        yield
+    finally:
+        connection.config_set("maxmemory", before)
+
+
 def debian_redis() -> Path:
     """The program `redis-server`. Without it the test is skipped.
 
