@@ -12,7 +12,7 @@ from unitrank_schemas.result_text import number
 from unitrank_schemas.results import VERDICT_LABELS, Leader
 from unitrank_service.results.table_rows import strength, with_interval
 from unitrank_service.web.comparison_plot import curves_plot
-from unitrank_service.web.job_line import STATES
+from unitrank_service.web.job_line import STATES, title_without_name
 
 Json = dict[str, Any]
 Names = Mapping[str, Mapping[str, str]]
@@ -79,7 +79,7 @@ def _column(job: ComparedJob, letter: str, classes: Mapping[str, str]) -> Json:
     return {
         "letter": letter,
         "id": job.id,
-        "title": job.name or f"{job.layer} of {job.model.name}",
+        "title": job.name or title_without_name([job.layer], job.model.name or job.model.digest[:19]),
         "status": job.status,
         "state": STATES[job.status],
         "model": job.model.name or "–",

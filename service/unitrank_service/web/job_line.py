@@ -47,6 +47,15 @@ def job_line(record: JobRecord) -> Json:
     }
 
 
+def title_without_name(layers: Sequence[str], model: str) -> str:
+    """The title of a job that has no name.
+
+    >>> title_without_name(["conv1", "fc"], "mnist@sha256:0f")
+    'Layers conv1, fc of mnist'
+    """
+    return f"{'Layers' if len(layers) > 1 else 'Layer'} {layers_in_words(layers)} of {model.partition('@')[0]}"
+
+
 def layers_in_words(layers: Sequence[str]) -> str:
     """The names of a job's layers, in short for many.
 

@@ -9,7 +9,7 @@ from unitrank_schemas.jobs import JobStatus
 from unitrank_schemas.result_text import number
 from unitrank_schemas.results import VERDICT_LABELS
 from unitrank_service.jobs.job_list import METADATA, MOST_ENTRIES, MOST_WORDS
-from unitrank_service.web.job_line import STATES, layers_in_words, percent
+from unitrank_service.web.job_line import STATES, layers_in_words, percent, title_without_name
 from unitrank_store.jobs.listing.job_filter import JobFilter
 from unitrank_store.jobs.listing.lines import JobLine
 from unitrank_store.jobs.listing.listing import MOST_CHARACTERS, tags_of
@@ -85,7 +85,7 @@ def line_view(line: JobLine) -> Json:
         "status": line.status,
         "state": STATES[line.status],
         "ended": line.ended,
-        "title": listing.get("name") or f"{layers_in_words(layers)} of {listing['model'].partition('@')[0]}",
+        "title": listing.get("name") or title_without_name(layers, listing["model"]),
         "tags": listing.get("tags", []),
         "notes": listing.get("notes", ""),
         "model": listing["model"].partition("@")[0],

@@ -40,7 +40,13 @@ def test_list_when_shown_then_has_titles_tags_notes_verdicts_and_areas(browser: 
 
     assert "Third &amp; last</a>" in page
     assert unescape(re.findall(r'class="tag" href="([^"]*)"', page)[0]) == "/?metadata.tags=a+b"
-    for text in ("see §3", "conv1 of net</a>", '<span class="judged fragile">fragile</span>', ">0.7123<", "<code>gradient</code>"):
+    for text in (
+        "see §3",
+        "Layer conv1 of net</a>",
+        '<span class="judged fragile">fragile</span>',
+        ">0.7123<",
+        "<code>gradient</code>",
+    ):
         assert text in page
 
 
