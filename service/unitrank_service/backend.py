@@ -92,6 +92,7 @@ class Backend:
     def drafts(self) -> DraftStores:
         """The stores that a draft of a job reads."""
         return DraftStores(
+            connection=self.connection,
             models=self.models,
             datasets=self.datasets,
             distinct_values=self.distinct_values,

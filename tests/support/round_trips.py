@@ -8,20 +8,23 @@ from typing import Any
 import pytest
 from redis.connection import AbstractConnection
 
+REUSED = (b"INFO", b"HVALS")
+"""Commands whose answers are used again for some time: the store's memory, the speed of devices."""
+
 
 @contextmanager
 def recorded_round_trips(thread: str = "") -> Iterator[list[bytes]]:
     """Yield a list that gets the bytes of each packet that is sent to the store.
 
     `thread`: records only threads whose name begins so.
-    `INFO` is left out: its answer is reused for some time, so that not each request sends it.
+    The commands of `REUSED` are left out: not each request sends them.
     """
     packets: list[bytes] = []
     send = AbstractConnection.send_packed_command
 
     def record(connection: AbstractConnection, command: Any, check_health: bool = True) -> None:
         packet = command if isinstance(command, bytes) else b"".join(map(bytes, command))
-        if threading.current_thread().name.startswith(thread) and b"\r\nINFO\r\n" not in packet[:20]:
+        if threading.current_thread().name.startswith(thread) and packet.split(b"\r\n")[2] not in REUSED:
             packets.append(packet)
         send(connection, command, check_health)  # type: ignore[no-untyped-call]  # redis-py's
 

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import redis
+
 from unitrank_schemas.checks import Facts, Flaw, RequestRejected, checked, passes
 from unitrank_schemas.checks.size import array_bytes, summary_bytes
 from unitrank_schemas.datasets import FieldInfo, InlineDataset
@@ -42,6 +44,7 @@ R = TypeVar("R", ModelRecord, DatasetRecord)
 class DraftStores:
     """The stores that a draft reads, and its limits."""
 
+    connection: redis.Redis
     models: ModelStore
     datasets: DatasetStore
     distinct_values: DistinctValues
@@ -98,12 +101,18 @@ def draft(request: JobRequest, body_bytes: int, stores: DraftStores) -> Draft:
     """
     if request.webhook is not None:
         _check_webhook(request.webhook.url, stores.url_policy)
-    model = _resolved(request.model, stores.models, "/model", PUT_MODEL)
-    further = _further(request, stores.datasets)
     if isinstance(request.dataset, InlineDataset):
+        model = _resolved(request.model, stores.models, "/model", PUT_MODEL)
+        further = _further(request, stores.datasets)
         _check_inline_size(request.dataset, body_bytes, stores.max_inline_bytes)
         return _inline_draft(request, request.dataset, model, further, stores)
-    dataset = _resolved(request.dataset, stores.datasets, "/dataset", PUT_DATASET)
+    with stores.connection.pipeline(transaction=False) as pipeline:
+        stores.models.queue_resolve(request.model, pipeline)
+        stores.datasets.queue_resolve(request.dataset, pipeline)
+        of_model, of_dataset = pipeline.execute()
+    model = _resolved(request.model, stores.models, "/model", PUT_MODEL, of_model)
+    further = _further(request, stores.datasets)
+    dataset = _resolved(request.dataset, stores.datasets, "/dataset", PUT_DATASET, of_dataset)
     facts = _facts(model, _table_facts(dataset, stores), further, stores)
     if _is_read(dataset):
         facts = replace(facts, true_rows=partial(stores.distinct_values.true_rows, dataset.digest, dataset.examples or 0))
@@ -151,14 +160,16 @@ def _check_webhook(url: str, url_policy: UrlPolicy) -> None:
         raise RequestRejected([Flaw("/webhook/url", error.code, error.detail)]) from error
 
 
-def _resolved(reference: str, catalogue: Catalogue[R], pointer: str, advice: str) -> R:
+def _resolved(reference: str, catalogue: Catalogue[R], pointer: str, advice: str, reply: Any = None) -> R:
     """The record that the reference at a place of the request names.
+
+    `reply`: reply to the command of `queue_resolve`; None reads the record. Any: redis-py's.
 
     Raises RequestRejected if the record does not exist, or if its content was rejected.
     """
     kind = catalogue.kind
     try:
-        record = catalogue.resolve(reference)
+        record = catalogue.resolve(reference) if reply is None else catalogue.resolved(reference, reply)
     except RecordNotFound as error:
         raise RequestRejected([Flaw(pointer, f"{kind}_not_found", f"{kind} {reference!r} not found; {advice}")]) from error
     if record.status == "rejected":

@@ -10,7 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Generic, Literal, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import redis
 from redis.client import Pipeline
@@ -27,6 +27,8 @@ from unitrank_store.redis.scripts import LuaScript
 
 R = TypeVar("R")
 Pointer = Literal["newest", "ready"]
+RESOLVED: tuple[Pointer, ...] = ("ready", "newest")
+"""The contents that a new job can use, the preferred one first."""
 _FIND = LuaScript("unitrank_store.contents", "find_content.lua")
 
 SEPARATOR = "/"
@@ -69,7 +71,15 @@ class Catalogue(ABC, Generic[R]):
 
         If no content of the name is ready, the newest one is returned. Raises RecordNotFound.
         """
-        return self._find(*self._parse(reference), ("ready", "newest"))
+        return self._find(*self._parse(reference), RESOLVED)
+
+    def queue_resolve(self, reference: str, pipeline: Pipeline) -> None:
+        """Queue the command whose reply `resolved` takes. Raises RecordNotFound."""
+        self._run_find(pipeline, *self._parse(reference), RESOLVED)
+
+    def resolved(self, reference: str, reply: Any) -> R:
+        """Return what `resolve` returns. Raises RecordNotFound. Any: redis-py types no reply."""
+        return self._found(*self._parse(reference), reply)
 
     def has(self, name: str) -> bool:
         """Return whether the tenant has a content under the name."""
@@ -155,8 +165,15 @@ class Catalogue(ABC, Generic[R]):
         Without a digest, return the content of the first pointer that is set.
         `name`: a name with its tenant. Raises RecordNotFound.
         """
+        return self._found(name, digest, self._run_find(self._redis, name, digest, pointers))
+
+    def _run_find(self, client: redis.Redis, name: str, digest: str | None, pointers: Sequence[Pointer]) -> Any:
+        """Run the script of `_find`, or queue it on a pipeline."""
         keys = [keyspace.pointers(self.kind, name), keyspace.uploads(self.kind, name)]
-        reply = _FIND(self._redis, keys, contents=keyspace.contents(self.kind), digest=digest, pointers=pointers)
+        return _FIND(client, keys, contents=keyspace.contents(self.kind), digest=digest, pointers=pointers)
+
+    def _found(self, name: str, digest: str | None, reply: Any) -> R:
+        """Return the content that the script has found. Raises RecordNotFound."""
         if not reply:
             exact = _without_tenant(name) + (f"@{digest}" if digest else "")
             raise RecordNotFound(f"{self.kind} {exact!r} not found; GET /v1/{self.kind}s lists all names")
