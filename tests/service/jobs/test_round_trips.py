@@ -17,6 +17,6 @@ def test_post_of_a_new_job_takes_nine_round_trips(client: httpx.Client) -> None:
     with recorded_round_trips(REQUEST_THREADS) as packets:
         assert client.post("/v1/jobs", json=job(seed=1)).status_code == 202
 
-    # Keys; model and dataset; equal jobs; limits; watch, read and write; the place in the queue (2, because another
-    # job waits before it).
+    # Keys; model and dataset; equal jobs; limits; watch, read and write; the place in the queue,
+    # which takes 2, because another job waits before this one.
     assert len(packets) <= 9, packets
