@@ -1,14 +1,14 @@
 """The answer of a job for a reader without statistics: a light, the reason, and the next step."""
 
 from dataclasses import dataclass
-from math import inf
-from statistics import median_high
 from typing import Literal
 
+from unitrank_schemas.leading import leading
 from unitrank_schemas.result_text import sentence
 from unitrank_schemas.results import Ranking, Result, units_noun
+from unitrank_schemas.units_for_90 import median_units_for_90
 from unitrank_schemas.verdict_strength import DOUBT_WORDS, checks_made
-from unitrank_schemas.verdict_text import leading, tested, why_undecided
+from unitrank_schemas.verdict_text import tested, why_undecided
 
 Light = Literal["green", "amber", "red", "grey"]
 
@@ -104,9 +104,9 @@ def _doubts(ranking: Ranking) -> str:
 def _use(result: Result, ranking: Ranking) -> list[str]:
     """The steps for a list that is better than random."""
     studies = [cluster.ablation for cluster in ranking.clusters.values()]
-    needed = median_high([study.units_for_90 if study and study.units_for_90 is not None else inf for study in studies])
+    needed = median_units_for_90(study.units_for_90 if study else None for study in studies)
     use = f"Use the list of {ranking.id}."
-    if needed < inf:
+    if needed is not None:
         its = " Its" if len(studies) == 1 else " In at least half of the clusters, its"
         units = "channels" if result.layer.units == "channel" else "units"
         use += f"{its} first {needed} of {result.layer.count} {units} keep 90\u00a0% of the score."

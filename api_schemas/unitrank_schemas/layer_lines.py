@@ -1,12 +1,12 @@
 """The layers of a job in order: how strongly few units of each decide the score."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
-from statistics import fmean, median_high
+from statistics import fmean
 
+from unitrank_schemas.leading import leading
 from unitrank_schemas.results import Control, Ranking, Result, Verdict
-from unitrank_schemas.verdict_text import leading
+from unitrank_schemas.units_for_90 import median_units_for_90
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def layer_lines(results: Mapping[str, Result], ranking: str | None = None, clust
 
 def _ranking(result: Result, name: str | None) -> Ranking | None:
     if name is None:
-        return leading(result) if result.leaderboard else result.rankings[0]
+        return leading(result)
     return next((each for each in result.rankings if each.id == name), None)
 
 
@@ -76,7 +76,9 @@ def _line(layer: str, result: Result, ranking: Ranking, cluster: str | None) -> 
         area=overall.area if overall else None,
         noise=overall.noise if overall else None,
         selectivity=fmean(selectivity.values()) if selectivity else None,
-        units_for_90=_median([each.ablation.units_for_90 if each.ablation else None for each in ranking.clusters.values()]),
+        units_for_90=median_units_for_90(
+            each.ablation.units_for_90 if each.ablation else None for each in ranking.clusters.values()
+        ),
         count=result.layer.count,
     )
 
@@ -85,9 +87,3 @@ def _lead_to_beat(control: Control | None) -> float | None:
     if control is None or control.area is None or control.area_to_beat is None:
         return None
     return max(0.0, control.area_to_beat - control.area)
-
-
-def _median(counts: Sequence[int | None]) -> int | None:
-    """The upper median; None where that cluster needs more units than were tested."""
-    middle = median_high([inf if count is None else count for count in counts])
-    return None if middle == inf else int(middle)

@@ -1,15 +1,12 @@
 """The verdict of a result in sentences."""
 
+from unitrank_schemas.leading import leading
 from unitrank_schemas.result_text import ablation_of, number, sentence
 from unitrank_schemas.results import Leader, Ranking, Result, place_in_words, units_noun
 from unitrank_schemas.verdict_strength import strength
 
 CHANCE = {"better_than_random": "passed the test", "worse_than_random": "came out worse than random"}
 """Verdict on a ranking of noise, which is always wrong → in words."""
-
-
-NO_LEADERS = frozenset({"random", "weight_norm"})
-"""Methods that are never called the best ranking of a job."""
 
 
 def verdict_in_words(result: Result) -> list[str]:
@@ -38,24 +35,6 @@ def verdict_in_words(result: Result) -> list[str]:
     sentences += [_worse(rankings[leader.ranking], result) for leader in leaders if leader.verdict == "worse_than_random"]
     sentences += [_chance(leader, result) for leader in noise if leaders != noise and leader.verdict in CHANCE]
     return sentences
-
-
-def leading(result: Result) -> Ranking:
-    """Return the ranking that the first sentences are about. The result has a leaderboard."""
-    rankings = {ranking.id: ranking for ranking in result.rankings}
-    ranked = [rankings[leader.ranking] for leader in result.leaderboard]
-    tried = [ranking for ranking in ranked if ranking.method["name"] != "random"] or ranked
-    return next((ranking for ranking in tried if _can_lead(ranking)), tried[0])
-
-
-def _can_lead(ranking: Ranking) -> bool:
-    """Whether the ranking may be called the best one of a job.
-
-    Given importances may come from the test examples, so they are not compared with rankings that
-    did not see these examples.
-    """
-    method = ranking.method
-    return method["name"] not in NO_LEADERS and not (method["name"] == "given" and method.get("field") is None)
 
 
 def tested(result: Result) -> bool:

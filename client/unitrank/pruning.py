@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unitrank.errors import NotPossible
-from unitrank_schemas.verdict_text import leading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -129,7 +128,7 @@ def mask_of(result: JobResult, remove: float, *, ranking: str | None = None, clu
     if result.layer.parts:
         layers = ", ".join(part.layer for part in result.layer.parts)
         raise NotPossible(f"a mask belongs to one layer, not to all layers together; use one of {layers}", code="no_mask")
-    name = ranking or (leading(result.summary).id if result.leaderboard else result.best)
+    name = ranking or result.best
     if name not in result.rankings:
         raise NotPossible(f"ranking {name!r} not found; use one of {', '.join(result.rankings)}", code="ranking_not_found")
     row, tested = _cluster(result, cluster)

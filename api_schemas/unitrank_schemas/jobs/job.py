@@ -7,6 +7,7 @@ from pydantic import Field, JsonValue, ValidationError
 
 from unitrank_schemas.base import Json, Schema
 from unitrank_schemas.jobs.request import METADATA_ENTRIES, JobRequest
+from unitrank_schemas.leading import leading_index
 from unitrank_schemas.problems import JobProblem
 from unitrank_schemas.results.verdicts import Verdict
 
@@ -42,9 +43,14 @@ class JobLinks(Schema):
 
 
 class JobSummary(Schema):
-    """The first line of a result's leaderboard, for lists of jobs."""
+    """The best ranking of a result, for lists of jobs."""
 
-    best: str | None = Field(None, max_length=1000, description="The first ranking of the leaderboard.")
+    best: str | None = Field(
+        None,
+        max_length=1000,
+        description="The first ranking of the leaderboard that may be called the best one: "
+        "`random`, `weight_norm` and given importances are taken only where there is no other.",
+    )
     verdict: Verdict | None = Field(None, description="Its overall verdict; null without ablation.")
     robust: bool | None = Field(None, description="Whether the verdict is better than random and has no doubts.")
     area: float | None = Field(None, description="Its pooled area.")
@@ -65,16 +71,24 @@ def job_summary(result: Json) -> Json | None:
 
 
 def _leader(result: Json) -> tuple[str | None, Json]:
-    """The first line of the leaderboard; with several layers that of the layer with the best line.
+    """The best ranking's line of the leaderboard.
+
+    With several layers, that of the layer with the best line.
 
     The layer is None for a result of one layer. A line is better with a better verdict, then with a
     larger area. The units of all layers together come first of equals.
     """
     if "layers" not in result:
-        return None, next(iter(result["leaderboard"]), {})
+        return None, _leading_line(result)
     parts: Json = ({"joint": result["joint"]} if result.get("joint") else {}) | result["layers"]
-    leaders: list[tuple[str, Json]] = [(name, next(iter(part["leaderboard"]), {})) for name, part in parts.items()]
+    leaders: list[tuple[str, Json]] = [(name, _leading_line(part)) for name, part in parts.items()]
     return max(leaders, key=lambda each: (each[1].get("verdict") == "better_than_random", each[1].get("area") or 0.0))
+
+
+def _leading_line(part: Json) -> Json:
+    """The leaderboard's line of the best ranking; empty without a leaderboard."""
+    methods, lines = {each["id"]: each["method"] for each in part["rankings"]}, part["leaderboard"]
+    return lines[leading_index([methods[line["ranking"]] for line in lines])] if lines else {}
 
 
 class JobChange(Schema):

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import inf
-from statistics import fmean, median_low
+from statistics import fmean
 from typing import Any
 
 from unitrank.errors import NotPossible
 from unitrank.results import JobResult, LayeredJobResult
 from unitrank_schemas.results import Leader
+from unitrank_schemas.units_for_90 import median_units_for_90
 
 TOP = 20
 """Units that `top_overlap` compares, at most."""
@@ -28,7 +28,7 @@ class Judged:
         better: the number of clusters in which the ranking is better than random.
         area: the area over all clusters.
         keep: mean of `keep_area` over the clusters.
-        units_for_90: median of `units_for_90` over the clusters; null counts as more than all.
+        units_for_90: upper median over the clusters; null counts as more than all.
         selectivity: mean selectivity of the clusters.
         ties_with: rankings from which the comparison cannot tell this one apart.
     """
@@ -161,8 +161,6 @@ def _judged(result: JobResult, ranking: str) -> Judged:
     entry = result.rankings[ranking]
     leader = leader or Leader(ranking=ranking, better_than_random=0, of=0)
     studies = list(result.ablation[ranking].values())
-    units = [inf if study.units_for_90 is None else study.units_for_90 for study in studies]
-    median = median_low(units) if units else inf
     return Judged(
         verdict=leader.verdict,
         robust=leader.robust,
@@ -171,7 +169,7 @@ def _judged(result: JobResult, ranking: str) -> Judged:
         better=leader.better_than_random,
         area=leader.area,
         keep=_mean(study.keep_area for study in studies),
-        units_for_90=None if median == inf else int(median),
+        units_for_90=median_units_for_90(study.units_for_90 for study in studies),
         selectivity=_mean(entry.specificity.selectivity.values()) if entry.specificity else None,
         ties_with=leader.ties_with,
     )

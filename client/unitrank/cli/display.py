@@ -10,6 +10,7 @@ from rich.table import Table
 
 from unitrank_schemas.class_names import named
 from unitrank_schemas.jobs import Job
+from unitrank_schemas.leading import leading
 from unitrank_schemas.results import VERDICT_LABELS, Leader, Overall, Result, UnitExamples, UnitInRanking, Warn
 
 VERDICT_STYLES = {
@@ -105,14 +106,13 @@ def error_of_no_change(result: Result) -> str:
 
 
 def top_units(result: Result) -> Table:
-    """The five most important units of each cluster in the first ranking of the leaderboard."""
-    best = result.leaderboard[0].ranking
-    ranking = next(ranking for ranking in result.rankings if ranking.id == best)
+    """The five most important units of each cluster in the best ranking."""
+    ranking = leading(result)
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("cluster", justify="right")
     table.add_column("examples", justify="right")
     axes = ", as channel,row,column" if len(result.layer.shape) == 3 else ""
-    table.add_column(f"most important units by {best}{axes}")
+    table.add_column(f"most important units by {ranking.id}{axes}")
     for cluster in result.clusters:
         top = ranking.clusters[cluster.name].top[:5]
         table.add_row(cluster.name, str(cluster.examples), "  ".join(",".join(map(str, unit.index)) for unit in top))

@@ -13,6 +13,7 @@ from unitrank.results.plotting import figure_of
 from unitrank.results.tables import LEADER_COLUMNS, NO_CLASSES, html_table, leader_rows, markdown, place_of
 from unitrank_schemas.class_names import with_class_names
 from unitrank_schemas.layer_lines import LayerLine, layer_lines
+from unitrank_schemas.leading import leading
 from unitrank_schemas.results import (
     JOINT,
     AblationResult,
@@ -181,8 +182,11 @@ class JobResult:
 
     @property
     def best(self) -> str:
-        """The id of the first ranking of the leaderboard."""
-        return self.leaderboard[0].ranking if self.leaderboard else self.summary.rankings[0].id
+        """The id of the first ranking of the leaderboard that may be called the best one.
+
+        `random`, `weight_norm` and given importances are taken only where there is no other.
+        """
+        return leading(self.summary).id
 
     @property
     def ablation(self) -> dict[str, dict[str, AblationResult]]:

@@ -3,12 +3,13 @@
 import numpy as np
 
 from unitrank_schemas.comparison import BestCurve
+from unitrank_schemas.leading import leading
 from unitrank_schemas.methods import CLASS_MARK
 from unitrank_service.comparison.paired_drops import TestedResult, has_area
 
 
 def best_curve(tested: TestedResult) -> BestCurve | None:
-    """Return the curve of the leaderboard's first ranking.
+    """Return the curve of the best ranking.
 
     Returns None without a cluster that has an area, without the order `most`, for results of older
     versions, and for tests of accuracy, whose scores do not decide.
@@ -16,7 +17,7 @@ def best_curve(tested: TestedResult) -> BestCurve | None:
     result, arrays, ablation = tested.result, tested.arrays, tested.ablation
     if not result.leaderboard or ablation is None or ablation.measure != "score":
         return None
-    best = next(each for each in result.rankings if each.id == result.leaderboard[0].ranking)
+    best = leading(result)
     mark = "" if best.target_class is None else f"{CLASS_MARK}{best.target_class}"
     curves, dropped = arrays.get(f"ablation/{best.id}/most"), arrays.get(f"tests/all_replaced{mark}")
     if curves is None or dropped is None:

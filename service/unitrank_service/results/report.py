@@ -14,6 +14,7 @@ import unitrank_plots
 from unitrank_plots.choice import Arrays
 from unitrank_plots.class_names import in_words
 from unitrank_schemas.answer import Answer, answer_of
+from unitrank_schemas.leading import leading
 from unitrank_schemas.result_text import errors_of_no_change, group_warnings, prediction_error, sentence
 from unitrank_schemas.results import Result, units_noun
 from unitrank_schemas.verdict_text import verdict_in_words
@@ -59,9 +60,8 @@ def report(summary: bytes, arrays: LocalArrays, record: JobRecord, classes: Mapp
 
 
 def _values(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]:
-    """The values of the template. Its details are those of the leaderboard's first ranking."""
-    best = result.leaderboard[0].ranking if result.leaderboard else result.rankings[0].id
-    ranking = next(each for each in result.rankings if each.id == best)
+    """The values of the template. Its details are those of the best ranking."""
+    ranking = leading(result)
     answer = answer_of(result)
     return {
         "result": result,
@@ -75,13 +75,13 @@ def _values(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]
         "leaders": [leader_line(leader, result) for leader in result.leaderboard],
         "prediction_error": prediction_error(result),
         "no_change_differs": len(set(errors_of_no_change(result))) > 1,
-        "pictures": list(_pictures(result, arrays, best)),
-        "best": best,
+        "pictures": list(_pictures(result, arrays, ranking.id)),
+        "best": ranking.id,
         "comparisons": comparison_lines(result),
         "clusters": [cluster_line(cluster, ranking, result.layer) for cluster in result.clusters[:MOST_CLUSTERS]],
         "cluster_count": len(result.clusters),
         "left_out": max(0, len(result.clusters) - MOST_CLUSTERS),
-        "maps": _maps(result, arrays, best),
+        "maps": _maps(result, arrays, ranking.id),
         "warnings": group_warnings(result.warnings),
         "origin": origin(result, record),
         "request": json.dumps(_short(record.request), indent=2, ensure_ascii=False),

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import unitrank
 from unitrank.cli.compare import compared
 from unitrank.cli.main import app
+from unitrank_schemas.layer_lines import layer_lines
 from unitrank_schemas.results import Content, Ranking
 
 RNG = np.random.default_rng(6)
@@ -37,6 +38,17 @@ def with_studies(result: unitrank.JobResult, units_for_90: list[int | None], kee
             clusters[name] = cluster.model_copy(update={"ablation": study})
         rankings.append(ranking.model_copy(update={"clusters": clusters}))
     return changed(result, rankings=rankings)
+
+
+def test_units_for_90_when_the_number_of_clusters_is_even_then_equal_those_of_the_table_of_layers(
+    result: unitrank.JobResult,
+) -> None:
+    result = with_studies(result, [3, 7], [None, None])
+
+    judged = compared(result, result)[0].judged[0]
+    (line,) = layer_lines({"2": result.summary}, ranking="gradient")
+
+    assert (judged.units_for_90, line.units_for_90) == (7, 7)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +100,7 @@ def test_judgement_when_a_result_has_a_value_then_it_is_that_of_the_summary(resu
 
 
 @pytest.mark.parametrize(
-    ("units", "median"), [([3, 5], 3), ([3, None], 3), ([None, 4], 4), ([None, None], None)]
+    ("units", "median"), [([3, 5], 5), ([4, 4], 4), ([3, None], None), ([None, None], None)]
 )  # fmt: skip
 def test_units_for_90_when_a_cluster_has_none_then_it_counts_as_more_than_all(
     result: unitrank.JobResult, units: list[int | None], median: int | None

@@ -153,3 +153,17 @@ def test_result_when_written_as_markdown_then_each_warning_names_its_ranking_and
 def test_result_when_written_as_markdown_then_its_first_lines_are_the_verdict(result: unitrank.JobResult) -> None:
     assert result.to_markdown().splitlines()[:2] == result.verdict[:2]
     assert str(result).splitlines()[1:3] == result.verdict[:2]
+
+
+@pytest.mark.parametrize("method", [{"name": "weight_norm"}, {"name": "random"}, {"name": "given", "importance": [1.0]}])
+def test_best_when_a_control_comes_first_then_is_the_next_ranking(result: unitrank.JobResult, method: dict[str, Any]) -> None:
+    first, second = (leader.ranking for leader in result.leaderboard)
+    rankings = [
+        ranking.model_copy(update={"method": method if ranking.id == first else ranking.method})
+        for ranking in result.summary.rankings
+    ]
+
+    changed = unitrank.JobResult(result.summary.model_copy(update={"rankings": rankings}), result.arrays)
+
+    assert changed.best == second
+    np.testing.assert_array_equal(changed.importances()["0"], result.importances(second)["0"])
