@@ -37,12 +37,11 @@ class WeightNormMethod(ScoringMethod):
 
 
 def outgoing_norms(context: JobContext) -> Float[Tensor, " units"]:
-    """Return the L2 norm of each unit's outgoing weights. Raises EngineError."""
+    """Return the L2 norm of each unit's outgoing weights, of all operations. Raises EngineError."""
     program, place, units = context.program, context.split.place, context.units
-    linear = next_linear(program, place)
-    if linear is None:
+    operations = next_linear(program, place)
+    if not operations:
         raise EngineError("method_not_applicable", no_linear_operation(place.at, place.layer))
-    squares = linear.squares(program.module)
     example = tuple(tensor[:1] for tensor in context.examples.inputs(context.clusters[0].rows[:1]))
     h = context.split.head(example)[0]
     norms = []
@@ -50,7 +49,10 @@ def outgoing_norms(context: JobContext) -> Float[Tensor, " units"]:
         of_units = torch.zeros(len(chosen), units.count, dtype=h.dtype, device=context.device)
         of_units[torch.arange(len(chosen)), chosen] = 1.0
         elements = units.spread(of_units).expand(-1, *place.shape).contiguous()
-        norms.append((reached_features(program, place, linear, elements, example) @ squares).sqrt())
+        squares = [
+            reached_features(program, place, linear, elements, example) @ linear.squares(program.module) for linear in operations
+        ]
+        norms.append(torch.stack(squares).sum(0).sqrt())
     return torch.cat(norms)
 
 

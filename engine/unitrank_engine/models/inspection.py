@@ -118,7 +118,7 @@ def _layers(program: Program, costs: dict[fx.Node, int], total: int, heads: Mapp
                 seen_by=_seen_by(place, inputs.get(place.layer), views),
                 after=after[place.layer],
                 differentiable=place.node in reached,
-                linear_next=next_linear(program, place) is not None,
+                linear_next=bool(next_linear(program, place)),
                 **_entering(program, inputs.get(place.layer), cut, reached),
                 **_heads(place, inputs.get(place.layer), heads.get(place.layer.partition("@")[0])),
             )
@@ -212,7 +212,7 @@ def _entering(program: Program, place: Place | None, cut: set[fx.Node], reached:
         "input_cut": place.node in cut,
         "input_channel_axis": place.channel_axis,
         "input_differentiable": place.node in reached,
-        "input_linear_next": next_linear(program, place) is not None,
+        "input_linear_next": bool(next_linear(program, place)),
     }
 
 

@@ -115,6 +115,40 @@ def test_job_at_each_place_ranks_or_says_that_no_weights_follow(name: str, layer
         assert completeness["sum"] == pytest.approx(completeness["expected"], abs=1e-6)
 
 
+class Residual(nn.Module):
+    """Three dense layers read a value, and the last one reads it behind a pass around them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.norm, self.end = nn.Linear(3, 6), nn.LayerNorm(6), nn.Linear(6, 2)
+        self.query, self.key, self.value = nn.Linear(6, 4), nn.Linear(6, 4), nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.embed(x)
+        read = self.norm(h)
+        attention = (self.query(read) @ self.key(read).transpose(1, 2)).softmax(-1) @ self.value(read)
+        return self.end(h + attention).mean(1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "following"),
+    [("embed", ["query", "key", "value", "end"]), ("norm", ["query", "key", "value"])],
+)
+def test_norm_when_several_operations_read_the_layer_then_has_the_weights_of_all(
+    layer: str, following: list[str], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    net, x = Residual().eval(), torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        h = net.embed(x) if layer == "embed" else net.norm(net.embed(x))
+    squares = [net.get_submodule(name).weight.detach().double().pow(2).sum(0) for name in following]
+
+    scores = job(net, x, layer, tmp_path, units="channel")["importance/weight_norm"][0]
+
+    norms = torch.stack(squares).sum(0).sqrt()
+    np.testing.assert_allclose(scores, norms * h.double().abs().mean((0, 1)), rtol=1e-5)
+
+
 class Tokens(nn.Module):
     """Attention between layers whose weights are shared by all tokens."""
 
@@ -134,7 +168,7 @@ def test_next_linear_when_tokens_are_mixed_then_ends_at_the_product(layer: str, 
 
     linear = next_linear(program, program.place(layer, "output"))
 
-    assert (linear is None) == (follows is None)
-    if linear is not None:
-        norms = linear.squares(program.module).sqrt()
+    assert len(linear) == (follows is not None)
+    for operation in linear:
+        norms = operation.squares(program.module).sqrt()
         np.testing.assert_allclose(norms, net.query.weight.detach().double().norm(dim=0), rtol=1e-6)

@@ -1,6 +1,6 @@
-"""Finds the next linear operation after a place, and the size of its weights for each unit.
+"""Finds the next linear operations after a place, and the size of their weights for each unit.
 
-Between the place and the operation, values may be changed one by one, normalised, pooled or moved.
+Between the place and an operation, values may be changed one by one, normalised, pooled or moved.
 A unit's outgoing weights are those that multiply a value which the unit reaches.
 """
 
@@ -32,7 +32,7 @@ UNTAGGED = re.compile(r"aten::(hardswish|prelu|log_sigmoid|where|masked_fill)$")
 
 @dataclass(frozen=True)
 class NextLinear:
-    """The next linear operation after a place.
+    """A linear operation that reads a place's value, changed or not.
 
     `node`: the operation.
     `source`: the value that the operation multiplies.
@@ -61,16 +61,19 @@ class NextLinear:
         return -1 if DENSE.match(operator_name(self.node)) else 1
 
 
-def next_linear(program: Program, place: Place) -> NextLinear | None:
-    """Return the first linear operation that reads the place's value, changed or not; else None."""
-    reached = {place.node}
+def next_linear(program: Program, place: Place) -> list[NextLinear]:
+    """Return all linear operations that read the place's value, changed or not.
+
+    Their order is that of execution.
+    """
+    reached, operations = {place.node}, list[NextLinear]()
     for node in program.module.graph.nodes:
         linear = linear_operation(node, reached)
         if linear is not None:
-            return linear
-        if not reached.isdisjoint(node.all_input_nodes) and _keeps_units(node, reached):
+            operations.append(linear)
+        elif not reached.isdisjoint(node.all_input_nodes) and _keeps_units(node, reached):
             reached.add(node)
-    return None
+    return operations
 
 
 def linear_operation(node: fx.Node, sources: Collection[fx.Node]) -> NextLinear | None:
@@ -121,20 +124,21 @@ def _changes(node: fx.Node) -> bool:
 
 
 def _skip_changes(graph_module: fx.GraphModule) -> None:
-    """Let each operator that changes values pass them on; several values are added up."""
+    """Let each operator that changes values pass them on; several values are added up.
+
+    Values that come from operators which mix units do not count.
+    """
     graph, reached = graph_module.graph, set[fx.Node]()
     for node in list(_calls(graph)):
         first = next(each for each in graph.nodes if each.op == "placeholder")
         reached = reached or {first}
         sources = [source for source in node.all_input_nodes if source in reached]
-        if not sources:
+        if not sources or not _keeps_units(node, reached):
             continue
         reached.add(node)
         if not _changes(node) or MOVING.match(operator_name(node)):
             continue
         kept = [source for source in sources if _shape(source) == _shape(node)]
-        if not kept:
-            continue
         value = kept[0]
         for other in kept[1:]:
             with graph.inserting_before(node):
