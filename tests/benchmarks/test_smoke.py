@@ -25,6 +25,7 @@ SMALLEST: dict[str, list[str]] = {
     "checks": ["--examples", "20", "--pairs", "1", "--nets", "mlp"],
     "distributed": ["--actors", "2", "--ranges", "4", "--seconds", "0.1"],
     "fuzz": ["--count", "10", "--processes", "1", "--limit", "60"],
+    "heads": ["--examples", "2", "--heads", "2", "--width", "8", "--length", "4", "--blocks", "5", "--repeats", "1"],
     "layers": ["--examples", "20", "--repeats", "1"],
     "loading": ["--repeats", "1", "--nets", "mlp", "lenet"],
     "nodes": ["--examples", "64", "--repeats", "1"],
@@ -46,7 +47,7 @@ SMALLEST: dict[str, list[str]] = {
     "workers.warm": ["--jobs", "4"],
 }
 """The arguments with which each benchmark takes the least time."""
-MEASURING = {"loading", "nodes", "service.flood", "service.load", "study"}
+MEASURING = {"heads", "loading", "nodes", "service.flood", "service.load", "study"}
 """These benchmarks exit with 1 if a goal is missed. In a run this small a miss has no meaning."""
 DEAR = {
     "attribution.__main__",
@@ -54,6 +55,7 @@ DEAR = {
     "checks",
     "distributed",
     "fuzz",
+    "heads",
     "layers",
     "loading",
     "nodes",
