@@ -1,4 +1,4 @@
-"""A job's peak memory grows neither with its examples nor with a path's steps.
+"""A job's peak memory does not grow with its examples, steps or permutations.
 
 The jobs that are compared have a process.
 """
@@ -92,5 +92,14 @@ def test_peak_when_baselines_are_five_times_as_many_then_is_the_same() -> None:
     options = {"methods": methods, "ablation": None}
 
     few, many = peaks(*((120, options | {"baseline": {"kind": "examples", "count": count}}) for count in (20, 100)))
+
+    assert many <= MOST_GROWTH * few, (few, many)
+
+
+@pytest.mark.slow
+def test_peak_when_permutations_are_ten_times_as_many_then_is_the_same() -> None:
+    methods = ([{"name": "shapley", "permutations": permutations}] for permutations in (8, 80))
+
+    few, many = peaks(*((20, {"units": "channel", "methods": each, "ablation": None}) for each in methods))
 
     assert many <= MOST_GROWTH * few, (few, many)
