@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from unitrank_schemas.leading import leading
 from unitrank_schemas.results import Cluster, Ranking, Result, name_of_unit
 
 Style = Literal["screen", "paper"]
@@ -46,8 +47,8 @@ class Choice:
 
 
 def ranking_of(result: Result, choice: Choice) -> Ranking:
-    """The named ranking, or the first one of the leaderboard. Raises NoPicture for another name."""
-    name = choice.ranking or (result.leaderboard[0].ranking if result.leaderboard else result.rankings[0].id)
+    """The named ranking, or the one that leads. Raises NoPicture for another name."""
+    name = choice.ranking or leading(result).id
     rankings = {ranking.id: ranking for ranking in result.rankings}
     _check("ranking", name, rankings)
     return rankings[name]

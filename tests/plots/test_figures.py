@@ -219,6 +219,16 @@ def test_importance_when_drawn_then_names_the_top_units_in_order(result: Result,
     assert np.allclose(next(iter(figure.axes[1].get_lines())).get_ydata(), arrays[f"importance/{RANKINGS[0]}"][0][order])
 
 
+def test_importance_when_a_control_is_first_then_the_first_other_ranking_is_drawn(arrays: dict[str, np.ndarray]) -> None:
+    controlled = summary()
+    controlled["rankings"][0]["method"] = {"name": "weight_norm"}
+
+    figure = draw("importance", Result.model_validate(controlled), arrays, Choice(cluster="a"))
+
+    curve = next(iter(figure.axes[1].get_lines())).get_ydata()
+    assert np.allclose(curve, np.sort(arrays[f"importance/{RANKINGS[1]}"][0])[::-1])
+
+
 def drawn_map(figure: Figure) -> tuple[np.ndarray, str, float]:
     """The numbers of the heatmap, the name of its colours, and the value at their centre."""
     image = figure.axes[0].get_images()[-1]
