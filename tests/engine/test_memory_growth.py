@@ -55,13 +55,6 @@ KMEANS = {"by": "kmeans", "k": 3, "layer": "input"}
         pytest.param(120, {"methods": ["grad_cam", *PATHS[:2]], "clusters": {"by": "label"}}, id="paths"),
         pytest.param(120, {"methods": [*ENDS, *PATHS], "clusters": {"by": "label"}}, id="all methods", marks=pytest.mark.slow),
         pytest.param(
-            # Several ranges of rows, as in a larger job.
-            6000,
-            {"methods": ["gradient"], "clusters": KMEANS, "baseline": {"kind": "cluster_mean"}, "ablation": None},
-            id="kmeans",
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
             120,
             {
                 "methods": ["gradient"],
@@ -76,6 +69,16 @@ KMEANS = {"by": "kmeans", "k": 3, "layer": "input"}
 )
 def test_peak_when_examples_are_ten_times_as_many_then_is_the_same(examples: int, options: dict[str, Any]) -> None:
     few, many = peaks((examples, options), (10 * examples, options))
+
+    assert many <= MOST_GROWTH * few, (few, many)
+
+
+@pytest.mark.slow
+def test_peak_when_kmeans_has_twice_as_many_examples_then_is_the_same() -> None:
+    options = {"methods": ["gradient"], "clusters": KMEANS, "baseline": {"kind": "cluster_mean"}, "ablation": None}
+
+    # Both jobs have many ranges of rows. With one to four ranges fewer sums are held at a time.
+    few, many = peaks((24_000, options), (48_000, options))
 
     assert many <= MOST_GROWTH * few, (few, many)
 
