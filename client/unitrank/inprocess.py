@@ -180,11 +180,16 @@ def local_jobs(
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="unitrank-"))
         table = stack.enter_context(dataset_file(data, fields))
         files = {name: stack.enter_context(dataset_file(None, columns)) for name, columns in scores.items()}
+        import torch
+
         from unitrank_engine.archive import clean
         from unitrank_engine.errors import EngineError
         from unitrank_tables import open_table
         from unitrank_tables.errors import BadTable
 
+        # In a caller's block without gradients, scores would be 0.
+        for mode in (torch.inference_mode(False), torch.enable_grad()):
+            stack.enter_context(mode)
         archive, cleaned = Path(folder, "model.pt2"), Path(folder, "clean.pt2")
         try:
             rows = stack.enter_context(open_table(table))

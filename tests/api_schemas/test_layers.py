@@ -1,12 +1,16 @@
 """Lists of layers and patterns: their expansion, their flaws, and their size and cost."""
 
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.api_schemas.test_checks import ADD, CONV, facts, flaws, request
 from unitrank_schemas.checks import Facts, checked, passes
+from unitrank_schemas.checks.layers import is_like
 from unitrank_schemas.checks.size import array_bytes, summary_bytes
 from unitrank_schemas.jobs import MOST_LAYERS
 
@@ -31,6 +35,19 @@ def blocks(**more: Any) -> Facts:
 )
 def test_layers_when_a_name_has_a_wildcard_then_are_those_that_it_matches(layer: Any, names: Any) -> None:
     assert checked(request(layer=layer), blocks()).layer == names
+
+
+@given(layer=st.text("ab.", max_size=12), pattern=st.text("ab.*", max_size=10))
+def test_a_pattern_when_compared_with_a_regular_expression_then_matches_the_same_names(layer: str, pattern: str) -> None:
+    expression = ".*".join(map(re.escape, pattern.split("*")))
+
+    assert is_like(layer, pattern) == bool(re.fullmatch(expression, layer))
+
+
+def test_a_pattern_when_it_has_many_wildcards_then_is_matched_at_once() -> None:
+    """A regular expression would take years."""
+    assert not is_like("a" * 500, "*a" * 200 + "*b")
+    assert is_like("a" * 500, "*a" * 200 + "*")
 
 
 def test_a_pattern_when_a_layer_has_this_very_name_then_is_a_name() -> None:

@@ -29,6 +29,26 @@ def test_rank_when_the_request_is_wrong_then_says_where_as_the_service_does() ->
     assert "nearest: 'gradient'" in str(malformed.value)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_rank_when_called_without_gradients_then_is_the_same(mode: Any) -> None:
+    torch.manual_seed(0)
+    network, x = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2)), np.random.default_rng(0).normal(size=(20, 4))
+    methods: list[Any] = ["gradient", "deeplift", "shapley", {"name": "conductance", "steps": 4}]
+
+    def ranked() -> dict[str, np.ndarray]:
+        result = unitrank.rank(network, "1", x.astype(np.float32), methods=methods, ablation=None)
+        return {name: result.importances(name)["all"] for name in result.rankings}
+
+    expected = ranked()
+    with mode():
+        values = ranked()
+        assert not torch.is_grad_enabled()
+
+    for name, importance in expected.items():
+        assert np.abs(importance).max() > 0
+        np.testing.assert_array_equal(values[name], importance)
+
+
 def test_rank_when_the_data_is_not_a_table_then_the_error_names_the_field() -> None:
     network, x = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)), np.zeros((20, 2), np.float32)
     with pytest.raises(unitrank.InvalidRequest) as uneven:

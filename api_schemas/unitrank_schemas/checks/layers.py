@@ -1,6 +1,5 @@
 """The layers that a pattern matches, and the checks of a list of layers."""
 
-import re
 from collections.abc import Iterator
 
 from unitrank_schemas.facts.facts import Facts, Flaw, layer_named, place_of
@@ -26,8 +25,23 @@ def _is_pattern(name: str, manifest: Manifest) -> bool:
 
 
 def is_like(layer: str, pattern: str) -> bool:
-    """Whether the pattern matches the name of a layer. A name matches itself."""
-    return bool(re.fullmatch(".*".join(map(re.escape, pattern.split(WILDCARD))), layer, re.DOTALL))
+    """Whether the pattern matches the name of a layer. A name matches itself.
+
+    The pieces between wildcards are found from left to right. A regular expression would try
+    exponentially many ways to match some names.
+    """
+    first, *pieces = pattern.split(WILDCARD)
+    if not pieces:
+        return layer == pattern
+    last = pieces.pop()
+    position, end = len(first), len(layer) - len(last)
+    if end < position or not (layer.startswith(first) and layer.endswith(last)):
+        return False
+    for piece in pieces:
+        position = layer.find(piece, position, end) + len(piece)
+        if position < len(piece):
+            return False
+    return True
 
 
 def _matches(name: str, request: JobRequest, manifest: Manifest) -> list[str]:

@@ -132,8 +132,9 @@ class BatchPasses:
     def _groups(self, methods: Methods) -> dict[Key, "_Group"]:
         """Return for each target and method its group: this method for all targets of a layer."""
         groups: dict[Key, _Group] = {}
-        for place in dict.fromkeys(target.context.split for target in self.targets):
-            numbers = [number for number, target in enumerate(self.targets) if target.context.split is place]
+        # Two layers with one value have a place in common, and random streams of their own.
+        for layer in dict.fromkeys(target.context.streams.key for target in self.targets):
+            numbers = [number for number, target in enumerate(self.targets) if target.context.streams.key == layer]
             for key in dict.fromkeys(key for number in numbers for key in methods[number]):
                 of_key = {number: methods[number][key] for number in numbers if key in methods[number]}
                 group = _Group([self.targets[number].records[key] for number in of_key], of_key, key)

@@ -114,11 +114,11 @@ class MainPass:
 
     def _groups(self) -> list[Groups]:
         """Return the groups of the bootstrap of each target. Targets of one layer share them."""
-        by_split: dict[Split, Groups] = {}
+        by_layer: dict[str, Groups] = {}
         for context in (target.context for target in self.targets):
-            if context.split not in by_split:
-                by_split[context.split] = Groups.of(context, self.membership)
-        return [by_split[target.context.split] for target in self.targets]
+            if context.streams.key not in by_layer:
+                by_layer[context.streams.key] = Groups.of(context, self.membership)
+        return [by_layer[target.context.streams.key] for target in self.targets]
 
     def _ranges(self) -> list[range]:
         """Return the ranges of examples; they do not depend on the job's methods."""
@@ -128,9 +128,9 @@ class MainPass:
         return ranges_of_examples(self.membership, rows, self.batch)
 
     def _prepare_fills(self, observers: Sequence[PassObserver | None]) -> None:
-        fills = [getattr(entry, "fill", None) for target in self.targets for entry in target.entries.values()]
-        fills += [observer.fill for observer in observers if observer is not None]
-        self.targets[0].fills.prepare(fills)
+        for target, observer in zip(self.targets, observers, strict=True):
+            of_entries = [getattr(entry, "fill", None) for entry in target.entries.values()]
+            target.fills.prepare([*of_entries, *([] if observer is None else [observer.fill])])
 
     def _run_ranges(self, ranges: Sequence[range], active: Sequence[int], shared: "_Shared") -> RangeResult:
         """Return the joined result of some ranges, for the targets with these numbers."""

@@ -6,20 +6,13 @@ from dataclasses import replace
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.joint_units import JointUnits
 from unitrank_engine.job.random_streams import RandomStreams
-from unitrank_engine.program.joint_split import JointSplit
 from unitrank_schemas.jobs import JobRequest
 
 
 def joint_context(contexts: Sequence[JobContext], request: JobRequest) -> JobContext:
     """Return the context of the layers' units together. `contexts`: those of the layers."""
     first = contexts[0]
-    split = JointSplit(
-        first.program.module,
-        [context.split for context in contexts],
-        first.program.outputs[first.output].node,
-        first.program.symbols,
-        first.program.costs,
-    )
+    split = first.program.joint_split([context.split for context in contexts], first.output)
     return replace(
         first,
         request=request,

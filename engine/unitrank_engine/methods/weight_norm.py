@@ -49,9 +49,7 @@ def outgoing_norms(context: JobContext) -> Float[Tensor, " units"]:
         of_units = torch.zeros(len(chosen), units.count, dtype=h.dtype, device=context.device)
         of_units[torch.arange(len(chosen)), chosen] = 1.0
         elements = units.spread(of_units).expand(-1, *place.shape).contiguous()
-        squares = [
-            reached_features(program, place, linear, elements, example) @ linear.squares(program.module) for linear in operations
-        ]
+        squares = [reached_features(program, place, linear, elements, example) @ linear.squares(program) for linear in operations]
         norms.append(torch.stack(squares).sum(0).sqrt())
     return torch.cat(norms)
 

@@ -5,6 +5,7 @@ place keeps the value that the model computes, except for the elements that are 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import torch
 from jaxtyping import Float
@@ -36,7 +37,9 @@ class JointSplit(Split):
         costs: Mapping[fx.Node, int],
     ) -> None:
         self.places = [split.place for split in splits]
-        widest = max(self.places, key=lambda place: torch.finfo(place.node.meta["val"].dtype).bits)
+        dtypes = [place.node.meta["val"].dtype for place in self.places]
+        self._dtype = reduce(torch.promote_types, dtypes)
+        widest = max(self.places, key=lambda place: torch.finfo(place.node.meta["val"].dtype).max)
         elements = sum(place.units for place in self.places)
         self.place = Place("joint", widest.at, "", widest.node, (elements,), 0, None)
         self.cut = any(split.cut for split in splits)
@@ -79,12 +82,6 @@ class JointSplit(Split):
             for place, part in zip(self.places, parts, strict=True)
         ]
         return [*given, *(self._value(index, live, repeats) for index in range(len(self._live)))]
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        dtype = self.place.node.meta["val"].dtype
-        assert isinstance(dtype, torch.dtype)
-        return dtype
 
 
 def _behind(

@@ -28,6 +28,7 @@ from unitrank_engine.program.contracts.invented import invented_values
 from unitrank_engine.program.contracts.recurrent import LAYERS
 from unitrank_engine.program.costs import count_costs
 from unitrank_engine.program.functional import functionalise
+from unitrank_engine.program.joint_split import JointSplit
 from unitrank_engine.program.layout import lay_out_channels_last
 from unitrank_engine.program.lifting import PathValue, lift, path_of
 from unitrank_engine.program.places import Place, find_places
@@ -78,12 +79,18 @@ class Program:
     splits: dict[tuple[fx.Node, str], Split] = field(default_factory=dict)
     shared_splits: dict[tuple[tuple[fx.Node, ...], str], SharedSplit] = field(default_factory=dict)
     """Places of several layers, and the output → the split for passes through all of them."""
+    joint_splits: dict[tuple[tuple[fx.Node, ...], str], JointSplit] = field(default_factory=dict)
+    """The same → the split whose head and tail are at all of them."""
     affine_parts: dict[tuple[fx.Node, str], tuple[Split, Split] | None] = field(default_factory=dict)
     """Kept by `columns.affine_part`, because torch never frees the code of a graph."""
     linear_ends: dict[tuple[fx.Node, str], tuple[Split, Split] | None] = field(default_factory=dict)
     """Kept by `linear_end.linear_end`."""
     dense_parts: dict[tuple[fx.Node, fx.Node], object] = field(default_factory=dict)
     """Kept by `dense_part.dense_part`: affine parts that are one dense layer."""
+    moves: dict[tuple[fx.Node, fx.Node], Split] = field(default_factory=dict)
+    """Kept by `outgoing.reached_features`: the ways from places to linear operations."""
+    constants: dict[fx.Node, fx.GraphModule] = field(default_factory=dict)
+    """Kept by `outgoing.NextLinear`: the graphs that compute weights."""
     heads: dict[fx.Node, fx.GraphModule] = field(default_factory=dict)
     reductions: dict[str, "Program"] = field(default_factory=dict)
     """Kept by `reduction.reduced`: the programs with a reduced output."""
@@ -191,6 +198,13 @@ class Program:
         if key not in self.shared_splits:
             self.shared_splits[key] = SharedSplit(self.module, splits, self.outputs[output].node, self.symbols)
         return self.shared_splits[key]
+
+    def joint_split(self, splits: Sequence[Split], output: str) -> JointSplit:
+        """The graph cut at the places of several splits at once, created once."""
+        key = (tuple(split.place.node for split in splits), output)
+        if key not in self.joint_splits:
+            self.joint_splits[key] = JointSplit(self.module, splits, self.outputs[output].node, self.symbols, self.costs)
+        return self.joint_splits[key]
 
     def head(self, place: Place) -> fx.GraphModule:
         """The graph from the lifted inputs to the value of a place, created once."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, fx
@@ -10,6 +11,12 @@ from unitrank_engine.program.layout import lay_out_gradients
 from unitrank_engine.program.linearity.frontier import Frontier, find_frontier
 from unitrank_engine.program.split import Live, Split, counted_nodes, descendants, live_nodes
 from unitrank_engine.program.subgraphs import extract
+
+
+def with_gradient(value: Tensor) -> Tensor:
+    """The value, as a leaf where autograd does not track it, for example behind a comparison."""
+    differentiable = value.is_floating_point() or value.is_complex()
+    return value.detach().requires_grad_() if differentiable and not value.requires_grad else value
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,11 @@ class SharedSplit:
         self._given, self._behind = given, behind
         self._first = [index for index, node in enumerate(given) if node in nodes]
         self._head = extract(module, given)
-        self._tail = lay_out_gradients(extract(module, [output, *behind], given=given, inputs=False))
+        self._tail = lay_out_gradients(
+            extract(
+                module, [output, *behind], given=given, inputs=False, outputs=partial(_tracked, [node in nodes for node in behind])
+            )
+        )
         self.frontier: Frontier | None = find_frontier(module, given, symbols)
 
     def run(self, inputs: tuple[Tensor, ...], affine: tuple[Tensor, ...] = ()) -> SharedValues:
@@ -79,3 +90,16 @@ class SharedSplit:
 def _detached(values: Mapping[fx.Node, Tensor | int], split: Split) -> tuple[Tensor | int, ...]:
     live = (values[node] for node in split.live_nodes)
     return tuple(value.detach() if isinstance(value, Tensor) else value for value in live)
+
+
+def _tracked(is_place: Sequence[bool], graph: fx.Graph, goals: list[fx.Node]) -> tuple[fx.Node, ...]:
+    """Let autograd track each place; return the goals. `is_place`: for each goal but the output."""
+    tracked = dict[fx.Node, fx.Node]()
+    for node, chosen in zip(goals[1:], is_place, strict=True):
+        if chosen:
+            with graph.inserting_after(node):
+                tracked[node] = graph.call_function(with_gradient, (node,))
+            tracked[node].meta = dict(node.meta)
+            for user in [each for each in node.users if each is not tracked[node]]:
+                user.replace_input_with(node, tracked[node])
+    return tuple(tracked.get(node, node) for node in goals)

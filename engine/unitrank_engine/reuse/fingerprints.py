@@ -17,7 +17,7 @@ import torch
 
 from unitrank_engine.job.context import JobContext
 
-FORMAT = 11
+FORMAT = 12
 """Increase this number when a part's arrays change, or the engine adds any sum in a new order."""
 REQUEST = {"layer", "at", "units", "output", "target", "baseline", "preprocess", "inputs", "labels", "seed"}
 """Fields of a request that every part depends on, besides the contents and the clusters."""
@@ -42,7 +42,7 @@ def fingerprint_of_job(context: JobContext, batch: int) -> str:
     """
     request = context.request.model_dump(mode="json", include=REQUEST)
     # Passes through several places at once can round differently.
-    shared = [split.place.layer for split in context.shared_splits]
+    shared = [split.place.node.name for split in context.shared_splits]
     return fingerprint(machine(context.device), batch, context.streams.key, request, shared, _memberships(context))
 
 

@@ -54,10 +54,11 @@ class Counters:
     def ran(self, summary: Json, pipeline: Pipeline) -> None:
         """Queue the commands that count the durations of a result's rankings.
 
-        `summary`: the result's summary.
+        `summary`: the result's summary, of one layer or of several.
         """
         sums: dict[tuple[str, ...], float] = {}
-        for ranking in summary.get("rankings", []):
+        parts = [summary, *summary.get("layers", {}).values(), summary.get("joint") or {}]
+        for ranking in (each for part in parts for each in part.get("rankings", [])):
             method, seconds = str(ranking["method"]["name"]), float(ranking["seconds"])
             # A child process, which may be compromised, wrote the summary: accept only known names.
             if method not in METHODS:

@@ -31,6 +31,17 @@ def test_method_when_it_does_not_exist_then_is_not_counted(connection: redis.Red
     assert read(connection.hgetall(keyspace.counters())).run == {}
 
 
+def test_durations_when_a_result_has_several_layers_then_those_of_all_are_counted(connection: redis.Redis) -> None:
+    of_layer = {"rankings": [{"method": {"name": "gradient"}, "seconds": 0.5}]}
+    with connection.pipeline() as pipeline:
+        Counters(connection).ran({"layers": {"a": of_layer, "b": of_layer}, "joint": of_layer}, pipeline)
+        Counters(connection).ran({"layers": {"a": of_layer}, "joint": None}, pipeline)
+        pipeline.execute()
+    counted = read(connection.hgetall(keyspace.counters())).run["gradient"]
+
+    assert (sum(counted.counts), counted.seconds) == (4, 2.0)
+
+
 @pytest.mark.parametrize("field", FORGED)
 @pytest.mark.parametrize("value", ["1", "junk", "inf", b"\xff"])
 def test_counters_when_a_field_is_forged_then_the_others_are_read(

@@ -70,6 +70,7 @@ def _on(tail: OwnTail, truth: JobContext) -> JobContext:
         split=tail.program.split(tail.place, truth.output),
         units=PlaceUnits(truth.request.units, tail.place),
         truth=truth,
+        shared_splits=(),
         _values={},
     )
 

@@ -58,7 +58,7 @@ def _dense_part(program: Program, place: Place, end: fx.Node) -> DensePart | Non
     graph, symbols = program.module.graph, program.symbols
     dependent = descendants(graph, place.node, end) | {place.node}
     linear = linear_operation(end, dependent)
-    if linear is None or not DENSE.match(operator_name(end)) or place.units > MOST_NUMBERED:
+    if linear is None or not DENSE.match(operator_name(end)) or place.units > MOST_NUMBERED or linear.factor != 1:
         return None
     source = linear.source
     moved = {source} | descendants(graph, place.node, source) if source is not place.node else set()

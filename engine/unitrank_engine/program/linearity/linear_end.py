@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from torch import fx
 
+from unitrank_engine.program.gradients import passes_gradients
 from unitrank_engine.program.linearity.columns import goes_around
 from unitrank_engine.program.linearity.linear import is_linear
 from unitrank_engine.program.places import Place, batch_axis
@@ -18,7 +19,8 @@ from unitrank_engine.program.split import Split, descendants, row_size
 def linear_end(program: Program, place: Place, output: str) -> tuple[Split, Split] | None:
     """The tail of the place cut in two at a value y: the part up to y, and the linear part behind.
 
-    The output is an affine function of y, and each path from the place to the output passes y. Of
+    The output is an affine function of y, whose matrix autograd gives, and each path from the place
+    to the output passes y. Of
     several such values, the one with the fewest operations up to the product with the vector is
     taken. None where the output itself is this value.
     """
@@ -51,7 +53,7 @@ def _candidates(program: Program, place: Place, goal: fx.Node) -> list[fx.Node]:
             continue
         behind = descendants(graph, node, goal)
         # An earlier value has all these operations behind it, too.
-        if not all(is_linear(each, behind | {node}) for each in behind):
+        if not all(is_linear(each, behind | {node}) and passes_gradients(each) for each in behind):
             break
         candidates.append(node)
     return candidates

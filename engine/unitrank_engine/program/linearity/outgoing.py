@@ -43,10 +43,12 @@ class NextLinear:
     source: fx.Node
     weight: fx.Node
 
-    def squares(self, module: fx.GraphModule) -> Float[Tensor, " features"]:
+    def squares(self, program: Program) -> Float[Tensor, " features"]:
         """Return the sum of the squares of the weights of each feature of the source."""
-        (weight,) = extract(module, [self.weight], inputs=False)()
-        name, squares = operator_name(self.node), weight.detach().double().square()
+        if self.weight not in program.constants:
+            program.constants[self.weight] = extract(program.module, [self.weight], inputs=False)
+        (weight,) = program.constants[self.weight]()
+        name, squares = operator_name(self.node), (self.factor * weight.detach().double()).square()
         if CONVOLUTION.match(name):
             groups = self.node.args[6] if len(self.node.args) > 6 else self.node.kwargs.get("groups", 1)
             assert isinstance(groups, int)
@@ -54,6 +56,11 @@ class NextLinear:
         if TRANSPOSED.match(name):
             return torch.as_tensor(squares.flatten(1).sum(1))
         return torch.as_tensor(squares.sum(0 if name == "aten::linear" else 1))
+
+    @property
+    def factor(self) -> float:
+        """The number that multiplies the weights: `alpha` of an addition."""
+        return float(self.node.kwargs.get("alpha", 1))  # type: ignore[arg-type]  # A node's values have no type.
 
     @property
     def features_axis(self) -> int:
@@ -96,8 +103,11 @@ def reached_features(
     `units`: 1 for the elements of each unit, else 0.
     `example`: the inputs of one example.
     """
-    split = Split(program.module, place, linear.source, program.symbols, program.costs)
-    _skip_changes(split.behind)
+    key = (place.node, linear.source)
+    if key not in program.moves:
+        program.moves[key] = Split(program.module, place, linear.source, program.symbols, program.costs)
+        _skip_changes(program.moves[key].behind)
+    split = program.moves[key]
     with torch.no_grad():
         _, live = split.head(example)
         values = split.tail(units, live)

@@ -35,12 +35,23 @@ local function names(reference, name)
 end
 
 -- `pattern`: a name in which `*` matches any characters. A job that was sent before its model was
--- ready lists its patterns.
+-- ready lists its patterns. The pieces between wildcards are found from left to right: a pattern of
+-- Lua would try exponentially many ways to match some names.
 local function is_like(layer, pattern)
-  if layer == pattern then return true end
-  if not string.find(pattern, '*', 1, true) then return false end
-  local escaped = string.gsub(string.gsub(pattern, '[%^%$%(%)%%%.%[%]%+%-%?]', '%%%0'), '%*', '.*')
-  return string.find(layer, '^' .. escaped .. '$') ~= nil
+  local star = string.find(pattern, '*', 1, true)
+  if layer == pattern or not star then return layer == pattern end
+  if string.sub(layer, 1, star - 1) ~= string.sub(pattern, 1, star - 1) then return false end
+  local position, begin = star, star + 1
+  star = string.find(pattern, '*', begin, true)
+  while star do
+    local _, last = string.find(layer, string.sub(pattern, begin, star - 1), position, true)
+    -- An empty piece ends where it begins.
+    if star > begin and not last then return false end
+    position, begin = last and last + 1 or position, star + 1
+    star = string.find(pattern, '*', begin, true)
+  end
+  local size = #pattern - begin + 1
+  return #layer - position + 1 >= size and string.sub(layer, #layer - size + 1) == string.sub(pattern, begin)
 end
 
 -- The listings of older versions have no `layers`.

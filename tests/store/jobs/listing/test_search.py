@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import redis
 
+from unitrank_schemas.checks.layers import is_like
 from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.listing.job_filter import JobFilter
@@ -93,6 +94,34 @@ def test_list_when_filtered_then_gives_the_jobs_that_meet_all_conditions(
         selected = "a"
 
     assert "".join(ids(jobs, limit, **conditions)) == selected
+
+
+LAYERS = ["conv1", "a" * 500, "encoder.0.mlp", "aba", "b"]
+PATTERNS = [
+    "conv*",
+    "*1",
+    "c*1",
+    "*",
+    "**",
+    "a*a",
+    "*b*",
+    "conv1",
+    "*.0.*",
+    "encoder.*.mlp",
+    "e*.mlp",
+    "ab*ba",
+    "*aa*",
+    "*a" * 200 + "*b",
+]
+
+
+def test_list_when_a_job_waits_with_a_pattern_then_a_layer_that_it_matches_finds_it(jobs: JobStore) -> None:
+    named = {f"{number:02}": pattern for number, pattern in enumerate(PATTERNS)}
+    for id, pattern in named.items():
+        jobs.create(REQUEST | {"layer": pattern}, id=id)
+
+    for layer in LAYERS:
+        assert sorted(ids(jobs, layer=layer)) == [id for id, pattern in named.items() if is_like(layer, pattern)], layer
 
 
 def test_list_when_areas_are_equal_then_each_job_is_on_one_page(jobs: JobStore) -> None:
