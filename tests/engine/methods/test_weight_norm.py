@@ -170,5 +170,5 @@ def test_next_linear_when_tokens_are_mixed_then_ends_at_the_product(layer: str, 
 
     assert len(linear) == (follows is not None)
     for operation in linear:
-        norms = operation.squares(program.module).sqrt()
+        norms = operation.squares(program).sqrt()
         np.testing.assert_allclose(norms, net.query.weight.detach().double().norm(dim=0), rtol=1e-6)
