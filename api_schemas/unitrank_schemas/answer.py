@@ -64,7 +64,7 @@ ANSWERS: dict[str, tuple[Light, str, str]] = {
     "in_sample": (
         "amber",
         "Not shown",
-        "The list was tested on the examples that made it, or may have been. There even a list of noise passes.",
+        "The list was tested on the examples that made it, or may have been. On such examples even a random list passes.",
     ),
     "no_better_than_random": (
         "red",

@@ -24,7 +24,9 @@ def layer_answer(lines: Sequence[LayerLine], cluster: str | None = None, *, in_s
             "grey", "", question, "Not tested", "The job did not test its lists, so it cannot compare the layers.", [step]
         )
     if in_sample:
-        reason = "The lists were tested on the examples that made them, or may have been. There even a list of noise passes."
+        reason = (
+            "The lists were tested on the examples that made them, or may have been. On such examples even a random list passes."
+        )
         return Answer("amber", "", question, "Not shown", reason, ["Submit the job again with ablation.split: half."])
     better = [line for line in lines if line.verdict == "better_than_random"]
     if not better:
@@ -35,31 +37,50 @@ def layer_answer(lines: Sequence[LayerLine], cluster: str | None = None, *, in_s
         return _no_area(unmeasured, question)
     first, second = passed[0], passed[1] if len(passed) > 1 else None
     tied = [line for line in passed if _tied(first, line)]
-    word = _word(first, second, tied, is_complete=not unmeasured)
-    beside = f" {_without_area(unmeasured)}" if unmeasured else ""
+    undecided = [line for line in lines if line.verdict in (None, "undecided")]
+    # Without the noise of random orders a small lead may be chance.
+    has_noise = second is None or first.noise is not None or second.noise is not None
+    is_known = has_noise and not unmeasured and not undecided
+    leads = "Mostly" if is_known else _leads(is_alone=second is None, is_decided=not undecided, is_measured=not unmeasured)
+    word = f"{leads} at layer {first.layer}" if len(tied) == 1 else f"About equally at {_listed([line.layer for line in tied])}"
+    beside = f"{_without_area(unmeasured)}{_undecided(undecided)}"
     reason = f"{_reason(first, second, tied, None if unmeasured else len(lines))}{beside}{_selectivity(passed)} {EVERY_LAYER}"
-    return Answer("amber" if unmeasured else _light(first, tied), first.ranking, question, word, reason, _steps(first, cluster))
+    light: Light = "green" if is_known and first.robust and len(tied) == 1 else "amber"
+    return Answer(light, first.ranking, question, word, reason, _steps(first, cluster))
 
 
 def _none_passed(lines: Sequence[LayerLine], question: str) -> Answer:
     undecided = [line.layer for line in lines if line.verdict == "undecided"]
     if undecided:
-        reason = f"At no layer the best list passed its test; at {len(undecided)} of {len(lines)} the test is too small to decide."
+        reason = (
+            f"No layer's best list passed its test. At {len(undecided)} of {len(lines)} layers the test is too small to decide."
+        )
         step = "Submit the job again with more examples in each cluster, or with more random orders."
         return Answer("grey", "", question, "Not known", reason, [step])
-    reason = "At no layer the best list lowered the score faster than random orders did."
+    reason = "No layer's best list lowered the score faster than random orders did."
     return Answer("red", "", question, "Not shown", reason, ["Try other methods, other layers, or whole channels as units."])
 
 
 def _no_area(unmeasured: Sequence[LayerLine], question: str) -> Answer:
-    reason = f"{_without_area(unmeasured)} So the layers cannot be compared."
+    reason = f"{_without_area(unmeasured).strip()} So the layers cannot be compared."
     step = "Check the labels, preprocess and the baseline, or submit the job again with another replacement value (ablation.fill)."
     return Answer("grey", "", question, "Not known", reason, [step])
 
 
 def _without_area(unmeasured: Sequence[LayerLine]) -> str:
+    if not unmeasured:
+        return ""
     where = _listed([line.layer for line in unmeasured])
-    return f"At {where} the best list is better than random, but has no area: {NO_AREA}."
+    return f" At {where} the best list is better than random, but has no area: {NO_AREA}."
+
+
+def _undecided(lines: Sequence[LayerLine]) -> str:
+    """The sentences about layers whose lists have no verdict."""
+    sentences = []
+    for verdict, words in (("undecided", "the test is too small to decide"), (None, "no list was tested")):
+        names = [line.layer for line in lines if line.verdict == verdict]
+        sentences += [f" At {_listed(names)} {words}."] if names else []
+    return "".join(sentences)
 
 
 def _tied(first: LayerLine, line: LayerLine) -> bool:
@@ -68,19 +89,17 @@ def _tied(first: LayerLine, line: LayerLine) -> bool:
     return (first.area or 0.0) - (line.area or 0.0) <= noise
 
 
-def _word(first: LayerLine, second: LayerLine | None, tied: Sequence[LayerLine], *, is_complete: bool) -> str:
-    """`is_complete`: whether each layer with a better list has an area."""
-    if len(tied) > 1:
-        return f"About equally at {_listed([line.layer for line in tied])}"
-    if second is None and not is_complete:
-        return f"The area is known only at layer {first.layer}"
-    # Without the noise of random orders a small lead may be chance.
-    is_known = is_complete and (second is None or first.noise is not None or second.noise is not None)
-    return f"{'Mostly' if is_known else 'The largest area is'} at layer {first.layer}"
+def _leads(*, is_alone: bool, is_decided: bool, is_measured: bool) -> str:
+    """How the first layer leads where a larger area elsewhere is possible.
 
-
-def _light(first: LayerLine, tied: Sequence[LayerLine]) -> Light:
-    return "green" if first.robust and len(tied) == 1 else "amber"
+    `is_alone`: whether no other layer has an area to compare.
+    `is_decided`, `is_measured`: whether each layer has a verdict, and each better one an area.
+    """
+    if not is_decided:
+        return "Shown only" if is_alone else "Of the layers with a verdict, mostly"
+    if is_alone:
+        return "The area is known only"
+    return "The largest area is" if is_measured else "The largest known area is"
 
 
 def _reason(first: LayerLine, second: LayerLine | None, tied: Sequence[LayerLine], count: int | None) -> str:
@@ -92,6 +111,8 @@ def _reason(first: LayerLine, second: LayerLine | None, tied: Sequence[LayerLine
         return f"The areas of these layers differ by no more than the noise of random orders ({_areas(tied)}).{doubts}"
     if second is None and count is None:
         return f"Its area is {number(first.area)}, and no other layer has an area to compare.{doubts}"
+    if count == 1:
+        return f"Its best list is better than random (area {number(first.area)}).{doubts}"
     if second is None:
         return f"It is the only one of {count} layers whose best list is better than random (area {number(first.area)}).{doubts}"
     return (

@@ -50,8 +50,8 @@ def doubts(result: Result) -> list[str]:
 
 def _in_sample(result: Result) -> str:
     return (
-        "The rankings were tested on the examples that made them. There even a ranking of noise beats random orders. "
-        "Submit the job again with split 'half' for a verdict."
+        "The rankings were tested on the examples that made them. On such examples even a random ranking beats other random "
+        "orders. Submit the job again with split 'half' for a verdict."
     )
 
 

@@ -34,9 +34,31 @@ def test_answer_when_areas_differ_by_noise_then_names_all_of_them() -> None:
 def test_answer_when_the_largest_area_is_not_better_than_random_then_another_layer_leads() -> None:
     answer = layer_answer([line("a", 0.95, "undecided"), line("b", 0.3, robust=False)])
 
-    assert (answer.light, answer.word) == ("amber", "Mostly at layer b")
+    assert (answer.light, answer.word) == ("amber", "Shown only at layer b")
+    assert "At a the test is too small to decide." in answer.reason
     assert "only one of 2 layers whose best list is better than random (area 0.3)" in answer.reason
     assert "Not every check" in answer.reason
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sentence"), [("undecided", "At c the test is too small to decide."), (None, "At c no list was tested.")]
+)
+def test_answer_when_one_layer_is_open_then_the_leader_may_not_be_the_largest(verdict: Any, sentence: str) -> None:
+    answer = layer_answer([line("a", 0.3), line("b", 0.1), line("c", 0.95, verdict)])
+
+    assert (answer.light, answer.word) == ("amber", "Of the layers with a verdict, mostly at layer a")
+    assert sentence in answer.reason
+
+
+def test_answer_when_there_is_one_layer_then_speaks_of_no_others() -> None:
+    answer = layer_answer([line("a", 0.3)])
+
+    assert (answer.light, answer.word) == ("green", "Mostly at layer a")
+    assert answer.reason.startswith("Its best list is better than random (area 0.3).")
+
+
+def test_answer_when_random_orders_have_no_noise_then_is_not_green() -> None:
+    assert layer_answer([line("a", 0.3, noise=None), line("b", 0.1, noise=None)]).light == "amber"
 
 
 @pytest.mark.parametrize(

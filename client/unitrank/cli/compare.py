@@ -200,6 +200,8 @@ def _not_comparable(ranking: str, first: JobResult, second: JobResult) -> str | 
     places = [(result.layer.name, result.layer.at, result.layer.units, result.layer.shape) for result in (first, second)]
     if places[0] != places[1]:
         return "the results rank the units of different places"
+    if first.layer.parts != second.layer.parts:
+        return "the results rank the units of different layers together"
     kinds = [(result.summary.provenance.options.get("clusters") or {}).get("by") for result in (first, second)]
     sizes = [{cluster.name: cluster.examples for cluster in result.clusters} for result in (first, second)]
     if kinds[0] != kinds[1] or not sizes[0].keys() & sizes[1].keys():

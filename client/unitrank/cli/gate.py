@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from unitrank.errors import NotPossible
+from unitrank_schemas.leading import leading
 from unitrank_schemas.results import JOINT, LayeredResult, Leader, Ranking, Result
 
 
@@ -61,7 +62,8 @@ def checks(result: Result | LayeredResult, bounds: Bounds, ranking: str | None =
     Args:
         result: the summary of a result.
         bounds: the bounds to check; at least one.
-        ranking: id of the ranking; None: the first of each leaderboard.
+        ranking: id of the ranking; None: the one that leads. A control such as `random` never
+            leads.
         layer: name of a layer, or `joint`; None: `joint` if the result has it, else every layer.
 
     Raises NotPossible for an unknown layer or ranking, without a bound, and for a bound on the
@@ -78,7 +80,7 @@ def checks(result: Result | LayeredResult, bounds: Bounds, ranking: str | None =
 
 def _checks_of_layer(result: Result, bounds: Bounds, ranking: str | None) -> list[Check]:
     leaders = {leader.ranking: leader for leader in result.leaderboard}
-    name = ranking or next(iter(leaders))
+    name = ranking or leading(result).id
     if name not in leaders:
         raise NotPossible(f"ranking {name!r} not found; use one of {', '.join(leaders)}", code="ranking_not_found")
     (entry,) = (candidate for candidate in result.rankings if candidate.id == name)

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
+from torch import nn
 from typer.testing import CliRunner
 
 import unitrank
@@ -174,3 +176,22 @@ def test_command_when_two_results_are_saved_then_it_prints_words_and_json(result
     assert printed[0]["p_family"] == [0.05, 0.05]
     assert printed[0]["units_for_90"][1] is None
     assert printed[0]["agreement"] == {"spearman": pytest.approx(1), "top_overlap": 12}
+
+
+@pytest.mark.check
+def test_results_of_several_layers_when_one_cannot_be_compared_then_the_others_are(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2))
+    x, files = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32), {}
+    for name, layers in {"a": ["1", "3"], "b": ["1", "5"], "c": ["1", "0"]}.items():
+        result = unitrank.rank(network, layers, x, methods=["gradient"], ablation=None, joint=True)
+        files[name] = str(result.save(tmp_path / f"{name}.npz"))
+    equal = CliRunner().invoke(app, ["compare", files["a"], files["b"], "--json"])
+    unequal = CliRunner().invoke(app, ["compare", files["a"], files["c"], "--json"])
+
+    of_layers = {each["layer"]: each for each in json.loads(equal.stdout)}
+    assert of_layers.keys() == {"1", "joint"}
+    assert of_layers["1"]["agreement"]["spearman"] == pytest.approx(1)
+    assert of_layers["joint"]["agreement"]["spearman"] is None
+    assert [each["layer"] for each in json.loads(unequal.stdout)] == ["1"]
+    assert "not compared: " in unequal.stderr

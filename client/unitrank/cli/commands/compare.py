@@ -67,15 +67,24 @@ def compare(
 def _compare_results(client: Client, first: str, second: str, *, as_json: bool) -> None:
     pairs = layer_pairs(result_of(client, first), result_of(client, second))
     further = _further(client, first, second)
-    comparisons = {layer: compared(*results, further) for layer, results in pairs.items()}
+    comparisons, refused = dict[str, list[Compared]](), list[NotPossible]()
+    for layer, results in pairs.items():
+        try:
+            comparisons[layer] = compared(*results, further)
+        except NotPossible as error:
+            refused.append(error)
+    if not comparisons:
+        raise refused[0]
+    for reason in refused:
+        print_message(f"not compared: {reason}")
     if as_json:
         named_layer = {layer: {"layer": layer} if layer else {} for layer in comparisons}
         print_json([named_layer[layer] | each.as_json() for layer, of_layer in comparisons.items() for each in of_layer])
         return
-    for layer, results in pairs.items():
+    for layer, of_layer in comparisons.items():
         if layer:
             print_message(f"layer {layer}")
-        _print_results(results, comparisons[layer], (first, second))
+        _print_results(pairs[layer], of_layer, (first, second))
 
 
 def _print_results(results: tuple[JobResult, JobResult], comparisons: Sequence[Compared], titles: tuple[str, str]) -> None:
